@@ -67,7 +67,7 @@ Energy = Annotated[float, BeforeValidator(_converter("TeV"))]
 Length = Annotated[float, BeforeValidator(_converter("m"))]
 Angle = Annotated[float, BeforeValidator(_converter("deg"))]
 
-# %% ../nbs/03_configuration.ipynb #119243db
+# %% ../nbs/03_configuration.ipynb #6ef793d7
 class Strict(BaseModel):
     """Base of every configuration model: unknown keys are errors, values cannot be changed."""
 
@@ -78,14 +78,17 @@ def _sentence(source: str, error: ValidationError) -> str:
     """Tell one problem of a validation error in one line, an unknown key before all others."""
     found = error.errors(include_url=False)
     first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
-    field = ".".join(str(part) for part in first["loc"]) or "the top level"
+    field = ".".join(str(part) for part in first["loc"])
+    where = f"{source}: {field}" if field else source
     rule = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         return f"{source}: unknown key {field}"
     if first["type"] == "missing":
         return f"{source}: {field} is missing"
+    if first["type"] == "value_error" and isinstance(first["input"], dict):
+        return f"{where}: {rule}"
     value = " ".join(repr(first["input"]).split())
-    return f"{source}: {field}: {rule}, got {value if len(value) <= 80 else value[:77] + '...'}"
+    return f"{where}: {rule}, got {value if len(value) <= 80 else value[:77] + '...'}"
 
 
 def validate(model: type[ModelT], data: Any, *, source: str) -> ModelT:

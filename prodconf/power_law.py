@@ -12,9 +12,9 @@ from scipy.special import exprel
 from .errors import ProdconfError, require_finite, require_positive
 
 # %% auto #0
-__all__ = ['bin_fractions', 'sample', 'reweight']
+__all__ = ['integral', 'bin_fractions', 'sample', 'reweight']
 
-# %% ../nbs/13_power_law.ipynb #4e68f942
+# %% ../nbs/13_power_law.ipynb #9bc7797c
 def _range(energy_min: float, energy_max: float) -> tuple[float, float]:
     """Check a thrown energy range."""
     low, high = float(require_positive("energy_min", energy_min)), float(require_positive("energy_max", energy_max))
@@ -23,9 +23,24 @@ def _range(energy_min: float, energy_max: float) -> tuple[float, float]:
     return low, high
 
 
-def _integral(low: NDArray[np.float64], high: NDArray[np.float64], index: float) -> NDArray[np.float64]:
-    """Integrate E^-index from low to high (zero where high is not above low)."""
-    log_ratio = np.log(np.maximum(high, low) / low)
+def integral(low: ArrayLike, high: ArrayLike, index: float) -> NDArray[np.float64]:
+    """
+    Integrate E^-index.
+
+    Parameters
+    ----------
+    low, high : array_like
+        Limits in TeV, positive, broadcast together.
+    index : float
+        Spectral index of E^-index.
+
+    Returns
+    -------
+    numpy.ndarray
+        Integral in TeV^(1 - index); zero where `high` is not above `low`.
+    """
+    low = require_positive("low", low)
+    log_ratio = np.log(np.maximum(require_positive("high", high), low) / low)
     return low ** (1 - index) * log_ratio * exprel((1 - index) * log_ratio)
 
 
@@ -60,8 +75,7 @@ def bin_fractions(
         raise ProdconfError(f"edges must be at least two increasing energies, got {np.asarray(edges)!r}")
     low, high = _range(array[0] if energy_min is None else energy_min, array[-1] if energy_max is None else energy_max)
     clipped = np.clip(array, low, high)
-    whole = _integral(np.array(low), np.array(high), gamma)
-    return _integral(clipped[:-1], clipped[1:], gamma) / whole
+    return integral(clipped[:-1], clipped[1:], gamma) / integral(low, high, gamma)
 
 # %% ../nbs/13_power_law.ipynb #5ba97f8d
 def sample(
@@ -93,7 +107,7 @@ def sample(
         return low * np.exp(share * log_ratio)
     return low * np.exp(np.log1p(share * np.expm1(slope * log_ratio)) / slope)
 
-# %% ../nbs/13_power_law.ipynb #7f9b43a8
+# %% ../nbs/13_power_law.ipynb #364adb0e
 def reweight(
     energy: ArrayLike, *, index_thrown: float, index_wanted: float, energy_min: float, energy_max: float
 ) -> NDArray[np.float64]:
@@ -119,5 +133,5 @@ def reweight(
         float(require_finite("index_thrown", index_thrown)),
         float(require_finite("index_wanted", index_wanted)),
     )
-    norm = _integral(np.array(low), np.array(high), thrown) / _integral(np.array(low), np.array(high), wanted)
+    norm = integral(low, high, thrown) / integral(low, high, wanted)
     return require_positive("energy", energy) ** (thrown - wanted) * norm
