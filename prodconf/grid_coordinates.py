@@ -23,10 +23,10 @@ Outside = Literal["refuse", "nearest"]
 AXES = ("zenith", "azimuth", "nsb_level")
 
 # %% auto #0
-__all__ = ['Array', 'Transform', 'Outside', 'AXES', 'TOLERANCE', 'GridWeights', 'PilotPoints', 'grid_weights', 'interpolate',
-           'leave_one_out']
+__all__ = ['Array', 'Transform', 'Outside', 'AXES', 'TOLERANCE', 'find_nodes', 'GridWeights', 'PilotPoints', 'grid_weights',
+           'interpolate', 'leave_one_out']
 
-# %% ../nbs/14_grid_coordinates.ipynb #148270e1
+# %% ../nbs/14_grid_coordinates.ipynb #0f59338b
 TOLERANCE = {"zenith": 0.05, "azimuth": 0.05, "nsb_level": 0.01}  # deg, deg, relative
 
 
@@ -55,6 +55,33 @@ def _azimuth_nodes(azimuth: Array, tolerance: float) -> tuple[Array, NDArray[np.
     """Cluster azimuths on the circle, so that 359.99 and 0.01 deg are one node."""
     seam = np.mod(azimuth + tolerance, 360.0) - tolerance
     return _nodes(np.where(seam > 360.0 - tolerance, seam - 360.0, seam), tolerance)
+
+
+def find_nodes(
+    zenith: ArrayLike, azimuth: ArrayLike, nsb_level: ArrayLike
+) -> tuple[tuple[Array, Array, Array], NDArray[np.intp]]:
+    """
+    Find the different values on each axis, within the tolerances.
+
+    Parameters
+    ----------
+    zenith, azimuth : array_like, shape (n,)
+        In deg.
+    nsb_level : array_like, shape (n,)
+        Positive.
+
+    Returns
+    -------
+    nodes : tuple of numpy.ndarray
+        Different zeniths, azimuths, NSB levels.
+    labels : numpy.ndarray of int, shape (3, n)
+        Node of each point on each axis; points of equal labels are at one place.
+    """
+    z, a, b = _as_pointings(zenith, azimuth, nsb_level)
+    z_nodes, z_label = _nodes(z, TOLERANCE["zenith"])
+    a_nodes, a_label = _azimuth_nodes(a, TOLERANCE["azimuth"])
+    b_nodes, b_label = _nodes(np.log(b), TOLERANCE["nsb_level"])
+    return (z_nodes, a_nodes, np.exp(b_nodes)), np.stack([z_label, a_label, b_label])
 
 # %% ../nbs/14_grid_coordinates.ipynb #782756ed
 def _as_pointings(zenith: ArrayLike, azimuth: ArrayLike, nsb_level: ArrayLike) -> tuple[Array, Array, Array]:
@@ -117,7 +144,7 @@ def _bracket_azimuth(nodes: Array, query: Array) -> tuple[NDArray[np.intp], Arra
     nearest = (delta > gap / 2).astype(np.float64)
     return left, np.clip(np.where(gap > 180.0 + tolerance, nearest, share), 0.0, 1.0), beyond
 
-# %% ../nbs/14_grid_coordinates.ipynb #bb3e067a
+# %% ../nbs/14_grid_coordinates.ipynb #00d5e630
 class PilotPoints:
     """
     The pointings of the pilots and the coordinates in which values between them are smooth.
@@ -137,11 +164,7 @@ class PilotPoints:
 
     def __init__(self, zenith: ArrayLike, azimuth: ArrayLike, nsb_level: ArrayLike) -> None:
         self.zenith, self.azimuth, self.nsb_level = _as_pointings(zenith, azimuth, nsb_level)
-        z, z_label = _nodes(self.zenith, TOLERANCE["zenith"])
-        a, a_label = _azimuth_nodes(self.azimuth, TOLERANCE["azimuth"])
-        b, b_label = _nodes(np.log(self.nsb_level), TOLERANCE["nsb_level"])
-        self.nodes: tuple[Array, Array, Array] = (z, a, np.exp(b))
-        self.labels = np.stack([z_label, a_label, b_label])
+        self.nodes, self.labels = find_nodes(self.zenith, self.azimuth, self.nsb_level)
         self._refuse_twins()
 
     def _refuse_twins(self) -> None:
@@ -346,7 +369,7 @@ def interpolate(
     result = np.exp(weights.matrix @ np.log(array))
     return result, result * np.sqrt(squared @ (error / array) ** 2)
 
-# %% ../nbs/14_grid_coordinates.ipynb #3960036f
+# %% ../nbs/14_grid_coordinates.ipynb #a58b231f
 def _interior(points: PilotPoints, axis: int) -> Iterator[int]:
     """Nodes of one axis that can be predicted from their neighbours."""
     size = points.shape[axis]
@@ -359,7 +382,21 @@ def _interior(points: PilotPoints, axis: int) -> Iterator[int]:
             yield i
 
 
-def leave_one_out(points: PilotPoints, values: ArrayLike, *, transform: Transform = "linear") -> dict[str, float]:
+def _left_out(
+    points: PilotPoints, axis: int, node: int, *, values: Array, sigma: Array, transform: Transform
+) -> tuple[Array, Array]:
+    """Predict the pilots of one node from the rest: squared relative errors, and what statistics alone give."""
+    out = points.labels[axis] == node
+    rest = PilotPoints(points.zenith[~out], points.azimuth[~out], points.nsb_level[~out])
+    weights = grid_weights(rest, points.zenith[out], points.azimuth[out], points.nsb_level[out])
+    predicted, error = interpolate(weights, values[~out], sigma=sigma[~out], transform=transform)
+    expected = (error**2 + (predicted * sigma[out] / values[out]) ** 2) / values[out] ** 2
+    return (predicted / values[out] - 1) ** 2, expected
+
+
+def leave_one_out(
+    points: PilotPoints, values: ArrayLike, *, sigma: ArrayLike | None = None, transform: Transform = "linear"
+) -> dict[str, float]:
     """
     Measure the error of the interpolation by predicting pilots from the others.
 
@@ -369,6 +406,8 @@ def leave_one_out(points: PilotPoints, values: ArrayLike, *, transform: Transfor
         A complete lattice; otherwise nothing is tested.
     values : array_like, shape (n,)
         Values at the pilots.
+    sigma : array_like, shape (n,), optional
+        Their standard uncertainties; what these explain of the errors is subtracted, down to zero.
     transform : {"linear", "log"}
         As in `interpolate`.
 
@@ -378,15 +417,14 @@ def leave_one_out(points: PilotPoints, values: ArrayLike, *, transform: Transfor
         Axis name to root mean square of the relative error, for axes that can be tested.
     """
     array, errors = np.asarray(values, dtype=np.float64), {}
+    error = np.zeros_like(array) if sigma is None else np.asarray(sigma, dtype=np.float64)
     for axis, name in enumerate(AXES if points.is_lattice else ()):
-        found = []
-        for node in _interior(points, axis):
-            out = points.labels[axis] == node
-            rest = PilotPoints(points.zenith[~out], points.azimuth[~out], points.nsb_level[~out])
-            weights = grid_weights(rest, points.zenith[out], points.azimuth[out], points.nsb_level[out])
-            found.append(interpolate(weights, array[~out], transform=transform)[0] / array[out] - 1)
-        known = np.concatenate(found) if found else np.array([])
-        known = known[np.isfinite(known)]
-        if known.size:
-            errors[name] = float(np.sqrt(np.mean(known**2)))
+        found = [
+            _left_out(points, axis, node, values=array, sigma=error, transform=transform)
+            for node in _interior(points, axis)
+        ]
+        squares, expected = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else (array[:0],) * 2
+        known = np.isfinite(squares)
+        if known.any():
+            errors[name] = float(np.sqrt(max(0.0, np.mean((squares - expected)[known]))))
     return errors

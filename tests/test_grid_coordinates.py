@@ -123,3 +123,18 @@ def test_leave_one_out_of_a_power_of_sec_z_is_zero_in_logarithms():
     z, a, b = lattice([20, 40, 52, 60], [0, 180], [1.0])
     values = np.cos(np.deg2rad(z)) ** -1.7
     assert leave_one_out(PilotPoints(z, a, b), values, transform="log") == {"zenith": pytest.approx(0, abs=1e-12)}
+
+
+def test_leave_one_out_does_not_count_the_noise_of_the_pilots():
+    rng = np.random.default_rng(10)
+    z, a, b = lattice([20, 40, 52, 60], [0, 180], [1.0])
+    true, found = np.cos(np.deg2rad(z)) ** -1.7, []
+    for _ in range(200):
+        noisy = true * np.exp(0.1 * rng.normal(size=z.size))
+        plain, clean = (
+            leave_one_out(PilotPoints(z, a, b), noisy, sigma=s, transform="log") for s in (None, 0.1 * noisy)
+        )
+        found.append((plain["zenith"], clean["zenith"]))
+    plain, clean = np.mean(np.square(found), axis=0)
+    assert plain == pytest.approx(0.1**2 * 1.5, rel=0.15)  # own variance and that of two neighbours
+    assert clean < 0.4 * plain  # the positive part of what fluctuates around zero
