@@ -23,7 +23,7 @@ from .files import atomic_path
 # %% auto #0
 __all__ = ['LIMITS', 'generation_of', 'looks_like_limits', 'read_limits', 'write_limits', 'at_simulated_edge', 'limits_summary']
 
-# %% ../nbs/23_corsika_limits_table.ipynb #b00cb214
+# %% ../nbs/23_corsika_limits_table.ipynb #9071175e
 LIMITS = ("lower_energy_limit", "upper_radius_limit", "viewcone_radius")
 """Names of the three limits."""
 
@@ -74,7 +74,7 @@ _OLD_NAMES = {
     "particle_type": "primary_particle",
 }
 _PASSED_ON = ("telescope_ids", "event_data_file")
-_VERDICTS = ("ok", "sample_limited", "truncated", "")
+_VERDICTS = ("", "ok", "unstated", "sample_limited", "truncated", "undetermined")
 
 # %% ../nbs/23_corsika_limits_table.ipynb #e0c49431
 _PARSE_ERRORS = (
@@ -217,7 +217,7 @@ def _unify(table: Table, path: Path) -> QTable:
             result[name] = Column(list(table[name]), dtype=object) if name == "telescope_ids" else _texts(table, name)
     return result
 
-# %% ../nbs/23_corsika_limits_table.ipynb #16c7c914
+# %% ../nbs/23_corsika_limits_table.ipynb #4c5986e3
 _NAN_ALLOWED = {*_ABSENT, *_OWN}
 
 
@@ -226,11 +226,19 @@ def _require_values(table: QTable, path: Path) -> None:
     for name in table.colnames:
         values = np.asarray(getattr(table[name], "value", table[name]))
         if values.dtype.kind == "f":
-            _require_range(name, values, path)
+            _require_range(name, _determined(table, name, values), path)
         if name.endswith("_verdict"):
             bad = [row for row, text in enumerate(values) if text not in _VERDICTS]
             if bad:
                 raise ProdconfError(f"{path}: column {name}: unknown verdict {str(values[bad[0]])!r} in row {bad[0]}")
+
+
+def _determined(table: QTable, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leave out limits that their verdict calls undetermined: they are NaN."""
+    verdict = f"{name}_verdict"
+    if name not in LIMITS or verdict not in table.colnames:
+        return values
+    return values[~(np.isnan(values) & (np.asarray(table[verdict]) == "undetermined"))]
 
 
 def _require_range(name: str, values: NDArray[np.float64], path: Path) -> None:
