@@ -279,7 +279,7 @@ def _limit(
         design_effect=summary.design_effect(outermost),
     )
 
-# %% ../nbs/30_pilot_limits.ipynb #746cde10
+# %% ../nbs/30_pilot_limits.ipynb #d8f2cd04
 def _capacity_needed(found: _Pass, loss_fraction: float, confidence: float) -> int:
     """Return the largest capacity that any limit of the group needs."""
     counts = {s.n_events for tails in found.tails.values() for s in tails.values() if s.n_events > 0}
@@ -342,6 +342,10 @@ def pilot_limits(
 def _record(group: PilotGroup, name: str, found: _Pass, loss_fraction: float, confidence: float) -> PilotLimits:
     """Make the record of one sub-array."""
     tails, notes, limits = found.tails[name], list(group.notes), {}
+    if group.point.index is None:
+        notes.append(
+            f"{group.files[0].name}: the thrown spectrum is not in the file; losses are for the spectrum as thrown"
+        )
     for quantity in QUANTITIES:
         if quantity == "radius" and found.distance_unknown:
             notes.append(found.distance_unknown)

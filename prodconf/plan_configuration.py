@@ -78,7 +78,7 @@ class Grid(Strict):
                 raise ValueError(f"must lie in [0, 90) deg, not {angle:g}")
         return value
 
-# %% ../nbs/52_plan_configuration.ipynb #cb181434
+# %% ../nbs/52_plan_configuration.ipynb #822e29f2
 class PlanConfiguration(Strict):
     """A production plan as a user writes it; see `example_configuration` for the meaning of each key."""
 
@@ -86,6 +86,7 @@ class PlanConfiguration(Strict):
     primary: str = "gamma"
     reduced_events: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = ()
     dl2_events: Annotated[tuple[DL2Pilots, ...], BeforeValidator(_as_list)] = ()
+    nsb_level: NSBLevel | None = None
     limits_table: str | None = None
     metrics: str | None = None
     sub_arrays: Annotated[dict[str, SubArray], Field(min_length=1)] = Field(
@@ -140,7 +141,7 @@ def find_files(patterns: tuple[str, ...], folder: Path, name: str) -> list[Path]
     """
     return expand_files([folder / pattern for pattern in patterns], name=name)
 
-# %% ../nbs/52_plan_configuration.ipynb #21cc0809
+# %% ../nbs/52_plan_configuration.ipynb #2386c1bd
 _EXAMPLE = """\
 # A production plan. Every value with a dimension carries its unit.
 name: northern array, gamma rays
@@ -150,6 +151,7 @@ primary: gamma
 # Files of one pointing and NSB level belong together, as the files themselves say.
 reduced_events:
   - pilots/*.reduced.hdf5
+# nsb_level: 0.24            # of files that do not hold it (v0.14-0.16)
 
 # Pilot simulations with reconstructed events (DL2 FITS): the number of events comes from these.
 dl2_events:

@@ -69,7 +69,7 @@ def _spread(points: PilotPoints, weights: GridWeights, field: _Field) -> tuple[A
     verdict = np.array(SEVERITY)[weights.worst(field.severity)]
     return value, sigma, np.where(np.isfinite(value), verdict, "undetermined")
 
-# %% ../nbs/54_plan_grid.ipynb #a6a9158e
+# %% ../nbs/54_plan_grid.ipynb #652467e2
 def pointings(grid: Grid) -> tuple[Array, Array, Array]:
     """
     Return every combination of the grid's zenith, azimuth (deg) and NSB level.
@@ -91,15 +91,22 @@ def grid_of_pilots(limits: QTable) -> Grid:
 
 
 def nsb_levels(rows: QTable) -> Array:
-    """Return the NSB levels; where no pilot knows its own, all stand at one level."""
+    """
+    Return the NSB levels of a limits table as numbers.
+
+    Raises
+    ------
+    ProdconfError
+        If one is not known, or only as a word.
+    """
     level = np.asarray(rows["nsb_level"], dtype=np.float64)
-    if np.all(np.isnan(level)):
-        return np.ones(level.size)
     if np.any(np.isnan(level)):
-        raise ProdconfError("nsb_level is known for some pilots and not for others; plan them separately")
+        word = str(rows["nsb_label"][int(np.argmax(np.isnan(level)))]) if "nsb_label" in rows.colnames else ""
+        known = f"only known as {word!r}" if word else "not known"
+        raise ProdconfError(f"nsb_level of a pilot is {known}; state the level of such files with nsb_level")
     return level
 
-# %% ../nbs/54_plan_grid.ipynb #2863b805
+# %% ../nbs/54_plan_grid.ipynb #51acdaa1
 def _sub_array_grid(rows: QTable, query: tuple[Array, Array, Array], outside: str) -> QTable:
     """Interpolate the limits of one sub-array to all pointings."""
     points = PilotPoints(rows["zenith"].to_value(u.deg), rows["azimuth"].to_value(u.deg), nsb_levels(rows))
@@ -133,7 +140,7 @@ def _envelope(tables: Sequence[QTable]) -> QTable:
         worst = np.max([_severity(t[f"{column}_verdict"]) for t in tables], axis=0)
         result[f"{column}_verdict"] = np.array(SEVERITY)[worst]
         result[f"{column}_from"] = np.array([str(t["array_name"][0]) for t in tables])[chosen]
-    result["upper_energy_limit"] = np.nanmax([t["upper_energy_limit"].to_value(u.TeV) for t in tables], axis=0) * u.TeV
+    result["upper_energy_limit"] = np.fmax.reduce([t["upper_energy_limit"].to_value(u.TeV) for t in tables]) * u.TeV
     result["outside_pilots"] = np.any([t["outside_pilots"] for t in tables], axis=0)
     return result
 

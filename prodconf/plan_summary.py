@@ -69,7 +69,7 @@ class ProductionPlan:
         """Sentences to act on: what to simulate, how many, what decided it, what is open."""
         return summarise(self)
 
-# %% ../nbs/55_plan_summary.ipynb #f7793a1f
+# %% ../nbs/55_plan_summary.ipynb #5db15cc4
 def span(values: Sequence[float] | np.ndarray, unit: str = "") -> str:
     """Write a range of numbers, once where it is a point."""
     known = np.asarray(values, dtype=np.float64)
@@ -91,6 +91,11 @@ def number(value: float) -> str:
     return f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPT)}"
 
 
+def _count(n: int, noun: str) -> str:
+    """Write how many of a thing there are."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def _place(row: QTable.Row) -> str:
     """Say where a pointing is."""
     zenith, azimuth = row["zenith"].to_value(u.deg), row["azimuth"].to_value(u.deg)
@@ -105,7 +110,7 @@ def _what(plan: ProductionPlan) -> str:
     return (
         f"Simulate {plan.configuration.primary} from {energy} up to {maximum}, cores within "
         f"{span(rows['upper_radius_limit'].to_value(u.m), ' m')}, directions within "
-        f"{span(rows['viewcone_radius'].to_value(u.deg), '°')} of the pointing, at {len(rows)} pointings "
+        f"{span(rows['viewcone_radius'].to_value(u.deg), '°')} of the pointing, at {_count(len(rows), 'pointing')} "
         f"(zenith {span(rows['zenith'].to_value(u.deg), '°')})."
     )
 
@@ -126,7 +131,7 @@ def _how_many(plan: ProductionPlan) -> str:
         f"({_place(few)}) to {number(many['n_events'])} ({_place(many)}) per pointing."
     )
 
-# %% ../nbs/55_plan_summary.ipynb #08864ae8
+# %% ../nbs/55_plan_summary.ipynb #9eabdba7
 def _decided(plan: ProductionPlan) -> str | None:
     """Say what decided the number."""
     known = [(n, p) for n, p in zip(plan.requirements, plan.evaluations, strict=True) if np.isfinite(n.density)]
@@ -203,7 +208,10 @@ def summarise(plan: ProductionPlan) -> list[str]:
     outside = int(np.sum(plan.production["outside_pilots"]))
     open_points = _blind(plan) + _below(plan) + _weak(plan)
     if outside:
-        open_points.append(f"{outside} pointings lie outside the pilots and take the nearest one's values")
+        where = "lies" if outside == 1 else "lie"
+        open_points.append(
+            f"{_count(outside, 'pointing')} {where} outside the pilots and take the nearest one's values"
+        )
     sentences.append(
         "Not determined by the pilots: " + "; ".join(open_points) + "."
         if open_points

@@ -81,7 +81,7 @@ def test_thrown_cores_fill_the_disc_of_the_shower_plane(sample):
         r = np.sqrt(x * x + y * y - axis * axis)
         assert r.max() == pytest.approx(model.throw.core_scatter_max, rel=1e-4)
         pointing = np.radians([model.throw.azimuth, 90 - model.throw.zenith])
-        assert np.degrees(angular_distance(az, alt, *pointing)).max() == pytest.approx(10, rel=1e-3)
+        assert np.degrees(angular_distance(az, alt, *pointing)).max() == pytest.approx(model.throw.viewcone_max, rel=1e-3)
         assert rows["simulated_energy"].min() >= model.throw.energy_min
         np.testing.assert_array_equal(rows["event_id"] // 100, rows["shower_id"])
 
@@ -121,7 +121,7 @@ def test_effective_area_and_limits_of_the_closed_form(toy):
     expected = listed.n_simulated * p
     used = expected > 10
     variance = (expected * model.design_effect(p, n_uses=5, analytic=True))[used]
-    assert used.sum() > 20
+    assert used.sum() > 15  # bins of 0.2 dex
     assert ((passed - expected)[used] ** 2 / variance).sum() / used.sum() < 2
     n, passes = energy.size, np.unique(events["shower_key"], return_counts=True)[1]
     d = (passes**2).sum() / n
