@@ -21,7 +21,7 @@ from .reduced_events import EventChunk, FileInfo, iterate, read_file_infos, sele
 # %% auto #0
 __all__ = ['QUANTITIES', 'CAPACITY', 'PilotPoint', 'same_place', 'PilotGroup', 'group_files', 'PilotLimits', 'pilot_limits']
 
-# %% ../nbs/30_pilot_limits.ipynb #566943ec
+# %% ../nbs/30_pilot_limits.ipynb #56f594dc
 @dataclass(frozen=True)
 class PilotPoint:
     """
@@ -55,7 +55,7 @@ def _pair(low: float | None, high: float | None) -> tuple[float, float] | None:
     """Return a range where both ends are known."""
     return None if low is None or high is None else (float(low), float(high))
 
-
+# %% ../nbs/30_pilot_limits.ipynb #0b66428b
 def _point(info: FileInfo) -> PilotPoint:
     """Take the point from what a file says of one of its sources."""
     if info.zenith is None or info.azimuth is None:
@@ -82,15 +82,16 @@ def _close(one: float | None, other: float | None, tolerance: float) -> bool:
 def same_place(one: PilotPoint, other: PilotPoint) -> bool:
     """Say whether two points are one pointing, NSB level and particle, within the tolerances of the grid."""
     turn = (one.azimuth - other.azimuth + 180.0) % 360.0 - 180.0
+    particles = {one.particle_id, other.particle_id} - {None}
     nsb = TOLERANCE["nsb_level"] * max(one.nsb_level or 0.0, other.nsb_level or 0.0)
     return (
         _close(one.zenith, other.zenith, TOLERANCE["zenith"])
         and abs(turn) <= TOLERANCE["azimuth"]
         and _close(one.nsb_level, other.nsb_level, nsb)
-        and one.particle_id == other.particle_id
+        and len(particles) <= 1
     )
 
-# %% ../nbs/30_pilot_limits.ipynb #fcd639aa
+# %% ../nbs/30_pilot_limits.ipynb #da62a37d
 @dataclass
 class PilotGroup:
     """Files of one point, with notes on what was left out."""
@@ -110,9 +111,14 @@ def _thrown(point: PilotPoint) -> tuple[object, ...]:
 
 def _join(group: PilotGroup, path: Path, point: PilotPoint, sources: set[str]) -> None:
     """Add a file to its group, unless its events are there already."""
-    if shared := group.sources & sources:
-        group.notes.append(f"{path.name} was left out: {sorted(shared)[0]} is in {group.files[0].name} as well")
+    if sources <= group.sources:
+        group.notes.append(f"{path.name} was left out: {sorted(sources)[0]} is in {group.files[0].name} as well")
         return
+    if shared := group.sources & sources:
+        raise ProdconfError(
+            f"{path}: shares {sorted(shared)[0]}, but not all of its sources, with {group.files[0].name}; "
+            "its events would count twice"
+        )
     if _thrown(point) != _thrown(group.point):
         raise ProdconfError(
             f"{path}: throws other ranges or another spectrum than {group.files[0].name} "
@@ -121,7 +127,7 @@ def _join(group: PilotGroup, path: Path, point: PilotPoint, sources: set[str]) -
     group.files.append(path)
     group.sources |= sources
 
-
+# %% ../nbs/30_pilot_limits.ipynb #dc50fc38
 def group_files(files: Iterable[Path]) -> list[PilotGroup]:
     """
     Sort files of reduced events by pointing, NSB level and particle.
@@ -147,13 +153,15 @@ def group_files(files: Iterable[Path]) -> list[PilotGroup]:
         points = [_point(info) for info in infos]
         if any(not same_place(points[0], other) for other in points[1:]):
             raise ProdconfError(f"{path}: table FILE_INFO mixes pointings, NSB levels or particles")
+        if len({_thrown(point) for point in points}) > 1:
+            raise ProdconfError(f"{path}: table FILE_INFO mixes thrown ranges or spectra; plan them separately")
         sources = {Path(info.file_name).name for info in infos}
         group = next((g for g in groups if same_place(g.point, points[0])), None)
         if group is None:
             groups.append(PilotGroup(points[0], [path], sources))
         else:
             _join(group, path, points[0], sources)
-    return sorted(groups, key=lambda g: (g.point.nsb_level or 0.0, g.point.zenith, g.point.azimuth))
+    return sorted(groups, key=lambda g: (g.point.nsb_level or 0.0, g.point.zenith, (g.point.azimuth + 1) % 360))
 
 # %% ../nbs/30_pilot_limits.ipynb #d59e71a3
 QUANTITIES = {"energy": "lower", "radius": "upper", "viewcone": "upper"}
@@ -229,7 +237,7 @@ def _pass(
             progress(chunk.n_showers)
     return found
 
-# %% ../nbs/30_pilot_limits.ipynb #49d5df36
+# %% ../nbs/30_pilot_limits.ipynb #131d3278
 @dataclass(frozen=True)
 class PilotLimits:
     """
@@ -246,6 +254,8 @@ class PilotLimits:
     n_triggered, n_simulated : int
         Events that triggered the sub-array, and events simulated.
     notes : tuple of str
+    telescopes : tuple of str
+        Telescopes of the files that triggered at all.
     """
 
     point: PilotPoint
@@ -257,6 +267,7 @@ class PilotLimits:
     n_triggered: int
     n_simulated: int
     notes: tuple[str, ...] = ()
+    telescopes: tuple[str, ...] = ()
 
 
 def _simulated_range(point: PilotPoint, quantity: str) -> tuple[float, float] | None:
@@ -264,7 +275,7 @@ def _simulated_range(point: PilotPoint, quantity: str) -> tuple[float, float] | 
     known = {"energy": point.energy_range, "radius": point.core_scatter, "viewcone": point.viewcone}[quantity]
     return None if known is None or known[0] >= known[1] else known
 
-
+# %% ../nbs/30_pilot_limits.ipynb #50b67e7c
 def _limit(
     summary: TailSummary, quantity: str, point: PilotPoint, loss_fraction: float, confidence: float
 ) -> TailLimit:
@@ -279,13 +290,13 @@ def _limit(
         design_effect=summary.design_effect(outermost),
     )
 
-# %% ../nbs/30_pilot_limits.ipynb #d8f2cd04
+# %% ../nbs/30_pilot_limits.ipynb #2804c7f3
 def _capacity_needed(found: _Pass, loss_fraction: float, confidence: float) -> int:
     """Return the largest capacity that any limit of the group needs."""
     counts = {s.n_events for tails in found.tails.values() for s in tails.values() if s.n_events > 0}
     return max((needs_capacity(n, loss_fraction, confidence=confidence) for n in counts), default=1)
 
-
+# %% ../nbs/30_pilot_limits.ipynb #e9e594d9
 def pilot_limits(
     group: PilotGroup,
     sub_arrays: Mapping[str, tuple[Sequence[str] | None, int]],
@@ -338,7 +349,7 @@ def pilot_limits(
         if tails["energy"].n_events > 0
     ]
 
-
+# %% ../nbs/30_pilot_limits.ipynb #9086a973
 def _record(group: PilotGroup, name: str, found: _Pass, loss_fraction: float, confidence: float) -> PilotLimits:
     """Make the record of one sub-array."""
     tails, notes, limits = found.tails[name], list(group.notes), {}
@@ -363,4 +374,5 @@ def _record(group: PilotGroup, name: str, found: _Pass, loss_fraction: float, co
         n_triggered=tails["energy"].n_events,
         n_simulated=found.n_simulated,
         notes=tuple(notes),
+        telescopes=found.telescopes,
     )
