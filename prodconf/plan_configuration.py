@@ -19,7 +19,7 @@ from .files import expand_files
 __all__ = ['Files', 'NSBLevel', 'SubArray', 'DL2Pilots', 'Grid', 'PlanConfiguration', 'read_configuration', 'find_files',
            'example_configuration']
 
-# %% ../nbs/52_plan_configuration.ipynb #af55e452
+# %% ../nbs/52_plan_configuration.ipynb #e457a971
 def _as_names(value: Any) -> Any:
     """Accept telescope ids as numbers; an empty list stands for all telescopes, as in older files."""
     if isinstance(value, (list, tuple)):
@@ -141,7 +141,7 @@ def find_files(patterns: tuple[str, ...], folder: Path, name: str) -> list[Path]
     """
     return expand_files([folder / pattern for pattern in patterns], name=name)
 
-# %% ../nbs/52_plan_configuration.ipynb #2386c1bd
+# %% ../nbs/52_plan_configuration.ipynb #b7e686ba
 _EXAMPLE = """\
 # A production plan. Every value with a dimension carries its unit.
 name: northern array, gamma rays
@@ -183,7 +183,7 @@ grid:
   outside: refuse       # or: nearest (flagged in the result)
 """
 
-
+# %% ../nbs/52_plan_configuration.ipynb #8ee46065
 def example_configuration() -> str:
     """Return a commented configuration in YAML."""
     return _EXAMPLE

@@ -36,7 +36,7 @@ def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, list(np.atleast_1d(figure.subplots(1, columns)))
 
-# %% ../nbs/56_plan_figures.ipynb #b701af6d
+# %% ../nbs/56_plan_figures.ipynb #97b3f40f
 _TAILS = {
     "energy": ("energy / TeV", "log"),
     "radius": ("core distance / m", "linear"),
@@ -56,7 +56,7 @@ def _draw_tail(ax: Axes, summary: TailSummary, limit: TailLimit | None, label: s
         if np.isfinite([limit.interval_low, limit.interval_high]).all():
             ax.axvspan(limit.interval_low, limit.interval_high, color=colour, alpha=0.08, lw=0)
 
-
+# %% ../nbs/56_plan_figures.ipynb #ceeaee66
 def plot_tails(pilots: Sequence[PilotLimits], loss_fraction: float) -> Figure:
     """
     Draw the three tails of some pilots with their limits.
@@ -85,7 +85,7 @@ def plot_tails(pilots: Sequence[PilotLimits], loss_fraction: float) -> Figure:
     axes[0].legend(title="zenith", frameon=False, fontsize="small")
     return figure
 
-# %% ../nbs/56_plan_figures.ipynb #86f27bf8
+# %% ../nbs/56_plan_figures.ipynb #5c8430aa
 def plot_uncertainty(pilots: Sequence[PilotStatistics]) -> Figure:
     """
     Draw the relative uncertainty of the effective area against true energy, with the target.
@@ -102,7 +102,7 @@ def plot_uncertainty(pilots: Sequence[PilotStatistics]) -> Figure:
     for i, pilot in enumerate(pilots):
         centre = np.sqrt(pilot.energy_edges[:-1] * pilot.energy_edges[1:])
         with np.errstate(divide="ignore", invalid="ignore"):
-            bar = pilot.relative_uncertainty / (2 * np.sqrt(pilot.n_passed / pilot.design_effect))
+            bar = pilot.relative_uncertainty / (2 * np.sqrt(pilot.n_effective))
         ax.errorbar(centre, pilot.relative_uncertainty, bar, fmt=".", ms=4, lw=1, color=f"C{i}", label=_name(pilot))
         requested = pilot.energy_edges[:-1][pilot.requested][0], pilot.energy_edges[1:][pilot.requested][-1]
         ax.plot(requested, [pilot.target] * 2, "k-", lw=1)
@@ -110,7 +110,7 @@ def plot_uncertainty(pilots: Sequence[PilotStatistics]) -> Figure:
     ax.legend(frameon=False, fontsize="small")
     return figure
 
-
+# %% ../nbs/56_plan_figures.ipynb #7b069bba
 def plot_required(
     pilots: Sequence[PilotStatistics], needs: Sequence[Requirement], events: Sequence[np.ndarray]
 ) -> Figure:
@@ -135,7 +135,8 @@ def plot_required(
             ax.plot(np.sqrt(np.prod(need.deciding_range)), number[need.deciding_bin], "v", color=f"C{i}", ms=5)
         for low, high in need.undetermined:
             ax.axvspan(low, high, color=f"C{i}", alpha=0.1, lw=0)
-    ax.set(xscale="log", yscale="log", xlabel="true energy / TeV", ylabel="events needed")
+    known = any(need.deciding_bin is not None for need in needs)
+    ax.set(xscale="log", yscale="log" if known else "linear", xlabel="true energy / TeV", ylabel="events needed")
     ax.legend(frameon=False, fontsize="small")
     return figure
 

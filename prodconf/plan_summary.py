@@ -69,7 +69,7 @@ class ProductionPlan:
         """Sentences to act on: what to simulate, how many, what decided it, what is open."""
         return summarise(self)
 
-# %% ../nbs/55_plan_summary.ipynb #5db15cc4
+# %% ../nbs/55_plan_summary.ipynb #3cbc930d
 def span(values: Sequence[float] | np.ndarray, unit: str = "") -> str:
     """Write a range of numbers, once where it is a point."""
     known = np.asarray(values, dtype=np.float64)
@@ -101,7 +101,7 @@ def _place(row: QTable.Row) -> str:
     zenith, azimuth = row["zenith"].to_value(u.deg), row["azimuth"].to_value(u.deg)
     return f"zenith {zenith:g}°, azimuth {azimuth:g}°, NSB {row['nsb_level']:g}"
 
-
+# %% ../nbs/55_plan_summary.ipynb #2f5fc561
 def _what(plan: ProductionPlan) -> str:
     """Say what to simulate."""
     rows = plan.production
@@ -131,15 +131,16 @@ def _how_many(plan: ProductionPlan) -> str:
         f"({_place(few)}) to {number(many['n_events'])} ({_place(many)}) per pointing."
     )
 
-# %% ../nbs/55_plan_summary.ipynb #9eabdba7
+# %% ../nbs/55_plan_summary.ipynb #0357952c
 def _decided(plan: ProductionPlan) -> str | None:
     """Say what decided the number."""
-    known = [(n, p) for n, p in zip(plan.requirements, plan.evaluations, strict=True) if np.isfinite(n.density)]
-    if not known:
+    rows = plan.production
+    if not plan.evaluations or not np.isfinite(rows["n_events"]).any():
         return None
-    need, pilot = max(known, key=lambda item: item[0].density)
+    most = rows[int(np.nanargmax(rows["n_events"]))]
+    need, pilot = plan.requirements[most["n_events_pilot"]], plan.evaluations[most["n_events_pilot"]]
     low, high = need.deciding_range
-    rows, words = plan.production, ""
+    words = ""
     if np.isfinite(bound := float(np.sum(rows["n_events_bound"]))):
         words = f"; {number(bound)} events suffice at 95 %" + (
             " for the energies that the pilots determine" if any(n.undetermined for n in plan.requirements) else ""
@@ -171,7 +172,7 @@ def _below(plan: ProductionPlan) -> list[str]:
         f"at zenith {zeniths} the energy limit lies above the lowest energies of the target, which are not held to it"
     ]
 
-
+# %% ../nbs/55_plan_summary.ipynb #d3e23c89
 def _weak(plan: ProductionPlan) -> list[str]:
     """Name the limits that the pilots do not give."""
     names = {"lower_energy_limit": "energy limit", "upper_radius_limit": "radius", "viewcone_radius": "view cone"}
@@ -190,7 +191,7 @@ def _weak(plan: ProductionPlan) -> list[str]:
                 sentences.append(f"the {names[column]} {words} ({where})")
     return sentences
 
-
+# %% ../nbs/55_plan_summary.ipynb #a54546f6
 def summarise(plan: ProductionPlan) -> list[str]:
     """
     Return the sentences of a plan that a manager acts on.

@@ -18,7 +18,7 @@ from .pilot_statistics import PilotStatistics, Requirement, number_of_events
 # %% auto #0
 __all__ = ['LIMIT_COLUMNS', 'PARTICLES', 'SEVERITY', 'particle_name', 'limits_table', 'pilot_events', 'statistics_table']
 
-# %% ../nbs/53_plan_tables.ipynb #615d818e
+# %% ../nbs/53_plan_tables.ipynb #27e4e145
 LIMIT_COLUMNS = {
     "lower_energy_limit": ("energy", u.TeV),
     "upper_radius_limit": ("radius", u.m),
@@ -48,7 +48,7 @@ def _limit_cells(column: str, limit: TailLimit | None) -> dict[str, float | int 
     names = ("", "_guaranteed", "_low", "_high", "_verdict", "_n_tail")
     return {f"{column}{name}": cell for name, cell in zip(names, cells, strict=True)}
 
-
+# %% ../nbs/53_plan_tables.ipynb #d40eb42f
 def _limit_row(index: int, pilot: PilotLimits, primary: str) -> dict[str, float | int | str]:
     """Return one row of the limits table as plain values."""
     point: PilotPoint = pilot.point
@@ -73,7 +73,7 @@ def _limit_row(index: int, pilot: PilotLimits, primary: str) -> dict[str, float 
         "n_effective": min(worth, default=0.0),
     }
 
-# %% ../nbs/53_plan_tables.ipynb #ce1e0a49
+# %% ../nbs/53_plan_tables.ipynb #f16b1518
 _LIMIT_UNITS = {
     "zenith": u.deg,
     "azimuth": u.deg,
@@ -91,7 +91,7 @@ def _with_units(rows: Sequence[dict], units: dict[str, u.UnitBase]) -> QTable:
         table[name] = np.asarray(table[name], dtype=np.float64) * unit
     return table
 
-
+# %% ../nbs/53_plan_tables.ipynb #6462713f
 def limits_table(pilots: Sequence[PilotLimits], *, primary: str, loss_fraction: float) -> QTable:
     """
     Return the limits of all pilots and sub-arrays as a table.
@@ -119,7 +119,7 @@ def limits_table(pilots: Sequence[PilotLimits], *, primary: str, loss_fraction: 
     table.meta["pilot_notes"] = list(dict.fromkeys(note for pilot in pilots for note in pilot.notes))
     return table
 
-# %% ../nbs/53_plan_tables.ipynb #02d220aa
+# %% ../nbs/53_plan_tables.ipynb #3ab5f7c9
 def pilot_events(pilot: PilotStatistics, density: float | np.ndarray, ranges: dict[str, float]) -> np.ndarray:
     """Return the number of events that a density means within thrown ranges (see `number_of_events`)."""
     return number_of_events(density, pilot.index, **ranges)
@@ -151,7 +151,7 @@ def _statistics_rows(pilot: PilotStatistics, need: Requirement, ranges: dict[str
         for j in range(pilot.n_passed.size)
     ]
 
-
+# %% ../nbs/53_plan_tables.ipynb #ddc6d375
 def statistics_table(
     pilots: Sequence[PilotStatistics], needs: Sequence[Requirement], ranges: Sequence[dict[str, float]]
 ) -> QTable:

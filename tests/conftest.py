@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from prodconf.production_plan import plan_production
+from prodconf.toy_production import write_sample
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -13,3 +16,16 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the real sample files (../shared/data) are not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def small_sample(tmp_path_factory):
+    """Files of the small embedded sample; not to be changed."""
+    return write_sample(tmp_path_factory.mktemp("sample") / "pilots", size="small")
+
+
+@pytest.fixture(scope="session")
+def small_plan(small_sample, tmp_path_factory):
+    """Plan of the small sample, and the folder it was written to; not to be changed."""
+    folder = tmp_path_factory.mktemp("plan") / "plan"
+    return plan_production(small_sample.configuration, folder), folder

@@ -81,7 +81,9 @@ def test_thrown_cores_fill_the_disc_of_the_shower_plane(sample):
         r = np.sqrt(x * x + y * y - axis * axis)
         assert r.max() == pytest.approx(model.throw.core_scatter_max, rel=1e-4)
         pointing = np.radians([model.throw.azimuth, 90 - model.throw.zenith])
-        assert np.degrees(angular_distance(az, alt, *pointing)).max() == pytest.approx(model.throw.viewcone_max, rel=1e-3)
+        assert np.degrees(angular_distance(az, alt, *pointing)).max() == pytest.approx(
+            model.throw.viewcone_max, rel=1e-3
+        )
         assert rows["simulated_energy"].min() >= model.throw.energy_min
         np.testing.assert_array_equal(rows["event_id"] // 100, rows["shower_id"])
 
