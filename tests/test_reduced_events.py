@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from astropy.table import QTable
 
-from prodconf import event_tables
+from prodconf import event_tables, file_trials
 from prodconf.errors import ProdconfError
 from prodconf.event_keys import EventIds, join_rows, pack
 from prodconf.reduced_events import (
@@ -602,7 +602,7 @@ def test_file_that_kills_is_named(production, tmp_path, monkeypatch, how):
         "import json, os, sys, time\nprint('done', flush=True)\nfor path in json.load(sys.stdin):\n"
         f"    if path.endswith('b.hdf5'): {how}\n    print('done', flush=True)"
     )
-    monkeypatch.setattr(event_tables, "_START", start)
+    monkeypatch.setattr(file_trials, "_START", start)
     monkeypatch.setattr(event_tables, "_SECONDS", 0.5)
     assert list(event_tables.unsound(paths)) == [str(paths[1])]
     for call in (read_file_infos, lambda p: list(iterate(p))):
@@ -615,7 +615,7 @@ def test_second_process_is_spared(production, monkeypatch):
     """A file that passed is tried again only when it changed; a process that cannot start is told."""
     path, *_ = production
     inspect_file(path)
-    monkeypatch.setattr(event_tables, "_START", "raise SystemExit(1)")
+    monkeypatch.setattr(file_trials, "_START", "raise SystemExit(1)")
     inspect_file(path)
     with h5py.File(path, "r+") as file:
         file["SHOWERS"].resize(file["SHOWERS"].shape[0] + 1, axis=0)
