@@ -42,7 +42,7 @@ def _divide(numerator: ArrayLike, denominator: ArrayLike, empty: float) -> NDArr
     top, bottom = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
     return np.divide(top, bottom, out=np.full(top.shape, empty), where=bottom != 0)
 
-# %% ../nbs/10_binomial.ipynb #e27ad70c
+# %% ../nbs/10_binomial.ipynb #de6830c0
 def efficiency(n_passed: ArrayLike, n_simulated: ArrayLike) -> NDArray[np.float64]:
     """
     Share of the simulated events that passed.
@@ -65,7 +65,7 @@ def efficiency(n_passed: ArrayLike, n_simulated: ArrayLike) -> NDArray[np.float6
     passed, simulated = _counts(n_passed, n_simulated)
     return _divide(passed, simulated, np.nan)
 
-
+# %% ../nbs/10_binomial.ipynb #13abbf68
 def effective_area(efficiency: ArrayLike, radius_max: ArrayLike, radius_min: ArrayLike = 0.0) -> NDArray[np.float64]:
     """
     Effective area in m² of a ring of cores from `radius_min` to `radius_max` (m, shower plane).
@@ -180,7 +180,7 @@ def weighted_efficiency(
     spread = (1 - share) ** 2 * passed2 + share**2 * (everything2 - passed2)
     return share, np.where(passed > 0, _divide(spread, everything**2, np.nan), np.nan)
 
-# %% ../nbs/10_binomial.ipynb #c38a7b89
+# %% ../nbs/10_binomial.ipynb #235483fa
 def _effective(
     n_passed: ArrayLike, n_simulated: ArrayLike, design_effect: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -190,7 +190,7 @@ def _effective(
     passed, simulated = np.broadcast_arrays(passed / divisor, simulated / divisor)
     return passed, simulated
 
-
+# %% ../nbs/10_binomial.ipynb #fd0d6648
 def wilson_interval(
     n_passed: ArrayLike, n_simulated: ArrayLike, *, level: float = 0.6827, design_effect: ArrayLike = 1.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -256,7 +256,7 @@ def clopper_pearson_lower(
     limit = betaincinv(np.where(some, passed, 1.0), simulated - passed + 1, alpha)
     return np.where(some, limit, 0.0)
 
-# %% ../nbs/10_binomial.ipynb #203c72a4
+# %% ../nbs/10_binomial.ipynb #5cbaf77b
 def clopper_pearson_upper(
     n_passed: ArrayLike, n_simulated: ArrayLike, *, confidence: float = 0.95, design_effect: ArrayLike = 1.0
 ) -> NDArray[np.float64]:
@@ -290,7 +290,7 @@ def clopper_pearson_interval(
         clopper_pearson_upper(n_passed, n_simulated, confidence=side, design_effect=design_effect),
     )
 
-# %% ../nbs/10_binomial.ipynb #a8c4a4c5
+# %% ../nbs/10_binomial.ipynb #9f0a0045
 def design_effect_analytic(passes_squared: ArrayLike, n_passed: ArrayLike) -> NDArray[np.float64]:
     """
     Design effect of re-used showers where the denominator is not counted, sum m² / sum m.
@@ -315,7 +315,7 @@ def design_effect_analytic(passes_squared: ArrayLike, n_passed: ArrayLike) -> ND
     passed, squares = _counts(n_passed, passes_squared)
     return _divide(squares, passed, np.nan)
 
-
+# %% ../nbs/10_binomial.ipynb #76819967
 def design_effect_counted(
     passes_squared: ArrayLike, n_passed: ArrayLike, n_showers: ArrayLike, efficiency: ArrayLike
 ) -> NDArray[np.float64]:

@@ -61,7 +61,7 @@ def require_finite(name: str, values: ArrayLike) -> NDArray[np.float64]:
         raise ProdconfError(f"{name} must be finite, got {_first_bad(array, good)}")
     return array
 
-# %% ../nbs/01_errors.ipynb #7e463b96
+# %% ../nbs/01_errors.ipynb #6fa5a3e7
 def require_positive(name: str, values: ArrayLike, *, zero: bool = False) -> NDArray[np.float64]:
     """
     Refuse what is not a finite positive number (`zero=True` admits zero).
@@ -93,7 +93,7 @@ def require_loss_fraction(value: Any, name: str = "loss_fraction") -> float:
         raise ProdconfError(f"{name} must lie in [0, 1), got {fraction}")
     return fraction
 
-
+# %% ../nbs/01_errors.ipynb #aa703c5b
 def require_probability(value: Any, name: str = "confidence") -> float:
     """
     Check that a probability lies in the open interval (0, 1).

@@ -36,7 +36,7 @@ class EventIds(NamedTuple):
         """Return the three numbers of one row, which compare in the order of the table."""
         return int(self.file_id[row]), int(self.shower_id[row]), int(self.event_id[row])
 
-# %% ../nbs/15_event_keys.ipynb #1916ee07
+# %% ../nbs/15_event_keys.ipynb #00ba7589
 ABSENT, SEVERAL = -1, -2
 
 
@@ -74,7 +74,7 @@ def pack(ids: EventIds, wanted: EventIds) -> tuple[NDArray[np.int64], NDArray[np
         wanted_keys = wanted_keys * span + np.where(inside, other - low, 0)
     return keys, np.where(inside, wanted_keys, -1)
 
-
+# %% ../nbs/15_event_keys.ipynb #30fc4dff
 def is_increasing(keys: NDArray[np.int64]) -> bool:
     """Say whether keys rise strictly."""
     return bool((keys[1:] > keys[:-1]).all())

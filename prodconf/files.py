@@ -25,7 +25,7 @@ from .errors import ProdconfError
 # %% auto #0
 __all__ = ['atomic_path', 'require_output_folder', 'atomic_folder', 'expand_files', 'sha256', 'provenance']
 
-# %% ../nbs/02_files.ipynb #daf45994
+# %% ../nbs/02_files.ipynb #641f8508
 def _require_target(path: Path, overwrite: bool) -> None:
     """Refuse a target that exists (unless overwriting) or whose folder cannot take it."""
     if path.is_dir():
@@ -35,7 +35,7 @@ def _require_target(path: Path, overwrite: bool) -> None:
     if not path.parent.is_dir():
         raise ProdconfError(f"output {path}: its folder does not exist")
 
-
+# %% ../nbs/02_files.ipynb #39b3a06e
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
     """
@@ -61,9 +61,7 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Ite
     target = Path(path)
     _require_target(target, overwrite)
     try:
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.stem[:40]}-", suffix="".join(target.suffixes[-2:]), dir=target.parent
-        )
+        handle, name = tempfile.mkstemp("".join(target.suffixes[-2:]), f".{target.stem[:40]}-", target.parent)
     except OSError as error:
         raise ProdconfError(f"output {target}: cannot be written ({error.strerror})") from error
     os.close(handle)
@@ -77,19 +75,22 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Ite
     finally:
         temporary.unlink(missing_ok=True)
 
-
+# %% ../nbs/02_files.ipynb #3c0271e5
 def _umask() -> int:
     """Return the file mode mask of this process, which can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
-# %% ../nbs/02_files.ipynb #9aaa577e
+# %% ../nbs/02_files.ipynb #cffe6bdc
 def _move_into(temporary: Path, target: Path) -> None:
     """Give the finished folder its name, or replace the files of an existing one."""
     if not target.exists():
         temporary.replace(target)
         return
+    for file in temporary.iterdir():
+        if (target / file.name).is_dir():
+            raise ProdconfError(f"output {target / file.name}: is a folder, a file is to be written there")
     for file in sorted(temporary.iterdir()):
         file.replace(target / file.name)
     temporary.rmdir()
@@ -105,6 +106,10 @@ def require_output_folder(path: str | os.PathLike[str], *, overwrite: bool = Fal
         If `path` is a file, is not empty (and `overwrite` is false), or its parent is missing or not writable.
     """
     target = Path(path)
+    try:
+        target.exists()
+    except (OSError, ValueError) as error:
+        raise ProdconfError(f"output {str(target)[:160]}...: cannot be written ({_reason(error)})") from error
     if target.exists() and not target.is_dir():
         raise ProdconfError(f"output {target}: is a file, a folder is to be written there")
     if target.is_dir() and any(target.iterdir()) and not overwrite:
@@ -118,7 +123,7 @@ def require_output_folder(path: str | os.PathLike[str], *, overwrite: bool = Fal
         raise ProdconfError(f"output {target}: cannot be written (no permission)")
     return target
 
-
+# %% ../nbs/02_files.ipynb #c53b4a2e
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
     """
@@ -138,23 +143,34 @@ def atomic_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> I
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         _move_into(temporary, target)
+    except ProdconfError as error:
+        raise type(error)(str(error).replace(str(temporary), str(target))) from error
     except OSError as error:
         raise ProdconfError(f"output {target}: cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
-# %% ../nbs/02_files.ipynb #38623e6c
+# %% ../nbs/02_files.ipynb #743f387e
+def _reason(error: Exception) -> str:
+    """Return what the system said, without the name of the file."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def _matches(pattern: str | os.PathLike[str], name: str) -> list[Path]:
     """Files of one name or pattern."""
     text = os.fspath(pattern)
-    if Path(text).exists():
-        return [Path(text)]
-    found = [Path(match) for match in glob.glob(text, recursive=True)]
+    try:
+        found = [Path(text)] if Path(text).exists() else [Path(match) for match in glob.glob(text, recursive=True)]
+    except (OSError, ValueError) as error:
+        raise ProdconfError(f"{name}: {text[:160]}... is no file name ({_reason(error)})") from error
     if not found:
         raise ProdconfError(f"{name}: no file found for {text!r}")
+    for path in found:
+        if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+            raise ProdconfError(f"{name}: the name of {str(path)!a} is not text")
     return found
 
-
+# %% ../nbs/02_files.ipynb #5c746c17
 def expand_files(
     patterns: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, name: str = "files"
 ) -> list[Path]:

@@ -26,7 +26,7 @@ AXES = ("zenith", "azimuth", "nsb_level")
 __all__ = ['Array', 'Transform', 'Outside', 'AXES', 'TOLERANCE', 'find_nodes', 'GridWeights', 'PilotPoints', 'grid_weights',
            'interpolate', 'leave_one_out']
 
-# %% ../nbs/14_grid_coordinates.ipynb #0f59338b
+# %% ../nbs/14_grid_coordinates.ipynb #148270e1
 TOLERANCE = {"zenith": 0.05, "azimuth": 0.05, "nsb_level": 0.01}  # deg, deg, relative
 
 
@@ -56,7 +56,7 @@ def _azimuth_nodes(azimuth: Array, tolerance: float) -> tuple[Array, NDArray[np.
     seam = np.mod(azimuth + tolerance, 360.0) - tolerance
     return _nodes(np.where(seam > 360.0 - tolerance, seam - 360.0, seam), tolerance)
 
-
+# %% ../nbs/14_grid_coordinates.ipynb #212a2783
 def find_nodes(
     zenith: ArrayLike, azimuth: ArrayLike, nsb_level: ArrayLike
 ) -> tuple[tuple[Array, Array, Array], NDArray[np.intp]]:
@@ -241,7 +241,7 @@ def _csr(rows: list, columns: list, entries: list, shape: tuple[int, int]) -> sp
     matrix.eliminate_zeros()
     return matrix
 
-# %% ../nbs/14_grid_coordinates.ipynb #86bbabb0
+# %% ../nbs/14_grid_coordinates.ipynb #56fc794b
 def _scaled(points: PilotPoints, query: tuple[Array, Array, Array]) -> tuple[Array, Array, NDArray[np.intp]]:
     """Coordinates of pilots (with periodic images), of queries, and the pilot behind each image."""
     own = np.stack([_log_sec(points.zenith), np.mod(points.azimuth, 360.0), np.log(points.nsb_level)])
@@ -278,7 +278,7 @@ def _scattered_weights(points: PilotPoints, query: tuple[Array, Array, Array]) -
     matrix = _csr([rows], [pilot[vertices].ravel()], [shares.ravel()], (len(ask), len(points)))
     return GridWeights(matrix, ~inside | _off_flat_axes(points, query))
 
-
+# %% ../nbs/14_grid_coordinates.ipynb #19056919
 def _off_flat_axes(points: PilotPoints, query: tuple[Array, Array, Array]) -> NDArray[np.bool_]:
     """Say which queries leave the single node of an axis that does not vary."""
     zenith, azimuth, nsb = points.nodes
@@ -287,7 +287,7 @@ def _off_flat_axes(points: PilotPoints, query: tuple[Array, Array, Array]) -> ND
     off = [(size == 1) & (d > TOLERANCE[name]) for name, size, d in zip(AXES, points.shape, distance, strict=True)]
     return np.any(off, axis=0)
 
-# %% ../nbs/14_grid_coordinates.ipynb #3c3306b1
+# %% ../nbs/14_grid_coordinates.ipynb #3e20bc34
 def grid_weights(
     points: PilotPoints, zenith: ArrayLike, azimuth: ArrayLike, nsb_level: ArrayLike, *, outside: Outside = "refuse"
 ) -> GridWeights:
@@ -326,7 +326,7 @@ def grid_weights(
         )
     return weights
 
-
+# %% ../nbs/14_grid_coordinates.ipynb #36af6924
 def _span(points: PilotPoints) -> str:
     """Say what the pilots cover, in words for an error."""
     units = (" deg", " deg", "")
@@ -336,7 +336,14 @@ def _span(points: PilotPoints) -> str:
         parts.append(f"{name} {listed}{unit}")
     return "; ".join(parts)
 
-# %% ../nbs/14_grid_coordinates.ipynb #36d11cb0
+# %% ../nbs/14_grid_coordinates.ipynb #90da1ae3
+def _exact_at_pilots(weights: GridWeights, result: Array, values: Array) -> Array:
+    """Give a query at the place of a pilot the pilot's own value, without the rounding of weight and logarithm."""
+    first = weights.matrix.indptr[:-1][single := np.diff(weights.matrix.indptr) == 1]
+    result[single] = values[weights.matrix.indices[first]]
+    return result
+
+
 def interpolate(
     weights: GridWeights, values: ArrayLike, *, sigma: ArrayLike | None = None, transform: Transform = "linear"
 ) -> tuple[Array, Array]:
@@ -363,13 +370,13 @@ def interpolate(
     error = np.zeros_like(array) if sigma is None else np.asarray(sigma, dtype=np.float64)
     squared = weights.matrix.power(2)
     if transform == "linear":
-        return weights.matrix @ array, np.sqrt(squared @ error**2)
+        return _exact_at_pilots(weights, weights.matrix @ array, array), np.sqrt(squared @ error**2)
     if np.any(array <= 0):
         raise ProdconfError(f"values must be positive for a logarithm, got {array[array <= 0][0]}")
-    result = np.exp(weights.matrix @ np.log(array))
+    result = _exact_at_pilots(weights, np.exp(weights.matrix @ np.log(array)), array)
     return result, result * np.sqrt(squared @ (error / array) ** 2)
 
-# %% ../nbs/14_grid_coordinates.ipynb #a58b231f
+# %% ../nbs/14_grid_coordinates.ipynb #c723927b
 def _interior(points: PilotPoints, axis: int) -> Iterator[int]:
     """Nodes of one axis that can be predicted from their neighbours."""
     size = points.shape[axis]
@@ -393,7 +400,7 @@ def _left_out(
     expected = (error**2 + (predicted * sigma[out] / values[out]) ** 2) / values[out] ** 2
     return (predicted / values[out] - 1) ** 2, expected
 
-
+# %% ../nbs/14_grid_coordinates.ipynb #0abcd1ea
 def leave_one_out(
     points: PilotPoints, values: ArrayLike, *, sigma: ArrayLike | None = None, transform: Transform = "linear"
 ) -> dict[str, float]:

@@ -26,7 +26,7 @@ from prodconf.errors import (
 )
 
 # %% auto #0
-__all__ = ['TailSummary', 'minimum_triggers', 'needs_capacity', 'Verdict', 'TailLimit', 'tail_limit', 'survival']
+__all__ = ['TailSummary', 'minimum_triggers', 'needs_capacity', 'Verdict', 'TailLimit', 'CapacityError', 'tail_limit', 'survival']
 
 # %% ../nbs/11_loss_tails.ipynb #200b5c2d
 _BLOCK = 1 << 16  # weights whose products of 18-bit limbs add up to less than 2**53
@@ -207,7 +207,7 @@ class TailSummary:
         _, shower = np.unique(self.labels[:n_outermost], return_inverse=True)
         return float(np.sum(np.bincount(shower, weights=weights) ** 2) / np.sum(weights**2))
 
-# %% ../nbs/11_loss_tails.ipynb #a555adb8
+# %% ../nbs/11_loss_tails.ipynb #d8395cf5
 def _check_summary(summary: TailSummary) -> None:
     _require_side(summary.side, summary.capacity)
     values = require_finite("values", summary.values)
@@ -302,13 +302,14 @@ def _merge(one: TailSummary, other: TailSummary) -> TailSummary:
         one.exact_sum_squared + other.exact_sum_squared,
     )
 
-# %% ../nbs/11_loss_tails.ipynb #08dbafb7
+# %% ../nbs/11_loss_tails.ipynb #41e5df41
 def _tail_count(n_effective: float, loss_fraction: float, probability: float) -> float:
     """Continuous tail count that is reached with the given probability."""
     if loss_fraction == 0:
         return 0.0
 
     def excess(count: float) -> float:
+        """Return by how much the probability of this tail count or more exceeds the one asked for."""
         if count <= 0:
             return 1 - probability
         if count >= n_effective + 1:
@@ -509,7 +510,15 @@ class _Ranks:
     inner: int
     n_effective: float
 
-# %% ../nbs/11_loss_tails.ipynb #7b12faab
+# %% ../nbs/11_loss_tails.ipynb #a6d2f850
+class CapacityError(ProdconfError):
+    """A summary that keeps too few values for a limit; `needed` is the capacity that may do."""
+
+    def __init__(self, message: str, needed: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+
+
 def _require_capacity(summary: TailSummary, n_kept: int, request: _Request) -> None:
     """Refuse a summary that keeps fewer than `n_kept` values of a sample that has more."""
     kept = summary.values.size
@@ -526,9 +535,10 @@ def _require_capacity(summary: TailSummary, n_kept: int, request: _Request) -> N
     if not _unweighted(summary):
         share = float(_exact_sums(summary.weights)[0] / summary.exact_sum)
         needed = max(needed, math.ceil(1.5 * kept * max(1.0, needed / n / share)))
-    raise ProdconfError(
+    raise CapacityError(
         f"capacity must be at least {min(needed, n)} for a loss_fraction of {request.loss_fraction:g} "
-        f"of {n} events, got {summary.capacity}"
+        f"of {n} events, got {summary.capacity}",
+        min(needed, n),
     )
 
 # %% ../nbs/11_loss_tails.ipynb #68147aa8

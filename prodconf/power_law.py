@@ -14,7 +14,7 @@ from .errors import ProdconfError, require_finite, require_positive
 # %% auto #0
 __all__ = ['integral', 'bin_fractions', 'sample', 'reweight']
 
-# %% ../nbs/13_power_law.ipynb #9bc7797c
+# %% ../nbs/13_power_law.ipynb #2bc0da33
 def _range(energy_min: float, energy_max: float) -> tuple[float, float]:
     """Check a thrown energy range."""
     low, high = float(require_positive("energy_min", energy_min)), float(require_positive("energy_max", energy_max))
@@ -43,7 +43,7 @@ def integral(low: ArrayLike, high: ArrayLike, index: float) -> NDArray[np.float6
     log_ratio = np.log(np.maximum(require_positive("high", high), low) / low)
     return low ** (1 - index) * log_ratio * exprel((1 - index) * log_ratio)
 
-
+# %% ../nbs/13_power_law.ipynb #2233e235
 def bin_fractions(
     edges: ArrayLike, index: float, *, energy_min: float | None = None, energy_max: float | None = None
 ) -> NDArray[np.float64]:
@@ -107,7 +107,7 @@ def sample(
         return low * np.exp(share * log_ratio)
     return low * np.exp(np.log1p(share * np.expm1(slope * log_ratio)) / slope)
 
-# %% ../nbs/13_power_law.ipynb #364adb0e
+# %% ../nbs/13_power_law.ipynb #8436650e
 def reweight(
     energy: ArrayLike, *, index_thrown: float, index_wanted: float, energy_min: float, energy_max: float
 ) -> NDArray[np.float64]:

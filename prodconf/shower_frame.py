@@ -62,7 +62,7 @@ def shower_to_ground(
     cos_az, sin_az = np.cos(azimuth), np.sin(azimuth)
     return p * cos_az + q * sin_az, q * cos_az - p * sin_az
 
-# %% ../nbs/12_shower_frame.ipynb #0d6fccd0
+# %% ../nbs/12_shower_frame.ipynb #250e1f1d
 def angular_distance(
     azimuth_1: ArrayLike, altitude_1: ArrayLike, azimuth_2: ArrayLike, altitude_2: ArrayLike
 ) -> NDArray[np.float64]:
@@ -86,7 +86,7 @@ def angular_distance(
     upwards = cos1 * sin2 - sin1 * cos2 * np.cos(delta)
     return np.arctan2(np.hypot(sideways, upwards), sin1 * sin2 + cos1 * cos2 * np.cos(delta))
 
-
+# %% ../nbs/12_shower_frame.ipynb #46a6a6f9
 def offset_direction(
     azimuth: ArrayLike, altitude: ArrayLike, offset: ArrayLike, position_angle: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -85,16 +85,9 @@ def select_masks(
     common = masks & mask_of(bits, masks.shape[1])
     return np.bitwise_count(common).sum(axis=1, dtype=np.int64) >= multiplicity
 
-# %% ../nbs/17_telescope_masks.ipynb #1b8bf7dc
-class TelescopeBook:
-    """
-    The bits of telescopes met so far.
-
-    Attributes
-    ----------
-    telescopes : tuple of str
-        Names in the order of their bits.
-    """
+# %% ../nbs/17_telescope_masks.ipynb #ae55b52b
+class _TelescopeBits:
+    """Telescopes and their bits, in the order in which they are first met."""
 
     def __init__(self) -> None:
         self._bits: dict[str, int] = {}
@@ -113,42 +106,60 @@ class TelescopeBook:
         """Return the bit of a telescope, a new one if it was not met before."""
         return self._bits.setdefault(name, len(self._bits))
 
-    def _set_bits(self, bits: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.uint64]:
-        """Return masks of consecutive groups of bits."""
-        masks = np.zeros((len(lengths), self.n_words), dtype=np.uint64)
-        word = np.left_shift(np.uint64(1), (bits % 64).astype(np.uint64))
-        np.bitwise_or.at(masks, (np.repeat(np.arange(len(lengths)), lengths), bits // 64), word)
-        return masks
 
-    def _split(self, patterns: list[bytes]) -> NDArray[np.uint64]:
-        """Return masks of distinct telescope lists, in the order in which new telescopes get their bits."""
-        try:
-            names = b",".join(patterns).decode("ascii").replace(" ", "").split(",")
-        except UnicodeDecodeError as error:
-            raise ProdconfError(
-                f"telescope list must be a text of names, got {error.object[error.start :][:20]!r}"
-            ) from error
-        if not all(names):
-            bad = next(p for p in patterns if not all(p.replace(b" ", b"").split(b",")))
-            raise ProdconfError(f"telescope list must name telescopes separated by commas, got {bad!r}")
-        for name in dict.fromkeys(names):
-            self.bit(name)
-        bits = np.fromiter(map(self._bits.__getitem__, names), dtype=np.int64, count=len(names))
-        return self._set_bits(bits, np.array([pattern.count(b",") + 1 for pattern in patterns]))
+def _group_masks(bits: NDArray[np.int64], lengths: NDArray[np.int64], n_words: int) -> NDArray[np.uint64]:
+    """Return masks of consecutive groups of bits."""
+    masks = np.zeros((len(lengths), n_words), dtype=np.uint64)
+    word = np.left_shift(np.uint64(1), (bits % 64).astype(np.uint64))
+    np.bitwise_or.at(masks, (np.repeat(np.arange(len(lengths)), lengths), bits // 64), word)
+    return masks
+
+# %% ../nbs/17_telescope_masks.ipynb #a8003747
+def _pattern_masks(book: _TelescopeBits, patterns: list[bytes]) -> NDArray[np.uint64]:
+    """Return masks of distinct telescope lists, in the order in which new telescopes get their bits."""
+    try:
+        names = b",".join(patterns).decode("ascii").replace(" ", "").split(",")
+    except UnicodeDecodeError as error:
+        raise ProdconfError(
+            f"telescope list must be a text of names, got {error.object[error.start :][:20]!r}"
+        ) from error
+    if not all(names):
+        bad = next(p for p in patterns if not all(p.replace(b" ", b"").split(b",")))
+        raise ProdconfError(f"telescope list must name telescopes separated by commas, got {bad!r}")
+    for name in dict.fromkeys(names):
+        book.bit(name)
+    bits = np.fromiter(map(book._bits.__getitem__, names), dtype=np.int64, count=len(names))
+    return _group_masks(bits, np.array([pattern.count(b",") + 1 for pattern in patterns]), book.n_words)
+
+
+def _list_masks(book: _TelescopeBits, lists: Sequence[ArrayLike]) -> NDArray[np.uint64]:
+    """Return masks of lists of telescope numbers."""
+    lengths = np.array([np.size(numbers) for numbers in lists], dtype=np.int64)
+    if not lengths.all():
+        raise ProdconfError(f"telescope list must name telescopes, entry {int(np.argmin(lengths))} is empty")
+    if not len(lengths):
+        return np.zeros((0, book.n_words), dtype=np.uint64)
+    numbers = np.concatenate([np.asarray(entry, dtype=np.int64) for entry in lists])
+    distinct, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+    bits = np.empty(len(distinct), dtype=np.int64)
+    for k in np.argsort(first):
+        bits[k] = book.bit(str(distinct[k]))
+    return _group_masks(bits[inverse.ravel()], lengths, book.n_words)
+
+# %% ../nbs/17_telescope_masks.ipynb #ea41dda3
+class TelescopeBook(_TelescopeBits):
+    """
+    The bits of telescopes met so far.
+
+    Attributes
+    ----------
+    telescopes : tuple of str
+        Names in the order of their bits.
+    """
 
     def from_texts(self, texts: ArrayLike) -> NDArray[np.uint64]:
         """
-        Masks of comma-separated telescope lists.
-
-        Parameters
-        ----------
-        texts : array_like of bytes
-            Shape (n,), fixed-length byte strings such as b"LSTN-01,MSTN-07".
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape (n, n_words), uint64.
+        Masks of comma-separated telescope lists such as b"LSTN-01,MSTN-07", shape (n,) to (n, n_words).
 
         Raises
         ------
@@ -160,7 +171,7 @@ class TelescopeBook:
             return np.zeros((0, self.n_words), dtype=np.uint64)
         patterns, first, inverse = np.unique(array, return_index=True, return_inverse=True)
         order = np.argsort(first)
-        split = self._split(patterns[order].tolist())
+        split = _pattern_masks(self, patterns[order].tolist())
         masks = np.empty_like(split)
         masks[order] = split
         return masks[inverse.ravel()]
@@ -174,17 +185,7 @@ class TelescopeBook:
         ProdconfError
             If a list is empty.
         """
-        lengths = np.array([np.size(numbers) for numbers in lists], dtype=np.int64)
-        if not lengths.all():
-            raise ProdconfError(f"telescope list must name telescopes, entry {int(np.argmin(lengths))} is empty")
-        if not len(lengths):
-            return np.zeros((0, self.n_words), dtype=np.uint64)
-        numbers = np.concatenate([np.asarray(entry, dtype=np.int64) for entry in lists])
-        distinct, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
-        bits = np.empty(len(distinct), dtype=np.int64)
-        for k in np.argsort(first):
-            bits[k] = self.bit(str(distinct[k]))
-        return self._set_bits(bits[inverse.ravel()], lengths)
+        return _list_masks(self, lists)
 
 # %% ../nbs/17_telescope_masks.ipynb #2669863f
 def texts_of(masks: NDArray[np.uint64], names: Sequence[str]) -> NDArray[np.bytes_]:

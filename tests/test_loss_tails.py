@@ -282,3 +282,23 @@ GOOD = TailSummary.from_values([3.0, 2.0, 1.0], "upper", capacity=2)
 def test_bad_input_is_one_clear_sentence(call, words):
     with pytest.raises(ProdconfError, match=words):
         call()
+
+
+@pytest.mark.parametrize(("kind", "n_toys"), [("weights", 150), ("rising weights", 300), ("showers", 1000)])
+def test_guarantee_holds_for_weights_and_whole_showers(kind, n_toys):
+    """Failure rate of the guaranteed limit within three standard errors of 5 %."""
+    rng, n, fraction = np.random.default_rng(12), 5000, 2e-3
+    broken = []
+    for _ in range(n_toys):
+        values, weights, effect, power = rng.random(n), None, 1.0, 1.0
+        if kind == "weights":
+            weights = rng.exponential(size=n)
+        elif kind == "rising weights":  # weighted loss below x is x**0.9
+            weights, power = values**-0.1, 0.9
+        elif kind == "showers":
+            sizes = rng.integers(1, 6, size=n)
+            values, effect = np.repeat(values, sizes), (sizes**2).sum() / sizes.sum()
+        summary = TailSummary.from_values(values, "lower", capacity=100, weights=weights)
+        found = tail_limit(summary, fraction, design_effect=effect)
+        broken.append(found.guaranteed**power > max(found.loss_bound, fraction))
+    assert np.mean(broken) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / n_toys)
