@@ -23,10 +23,9 @@ from .files import atomic_path
 # %% auto #0
 __all__ = ['LIMITS', 'generation_of', 'looks_like_limits', 'read_limits', 'write_limits', 'at_simulated_edge', 'limits_summary']
 
-# %% ../nbs/23_corsika_limits_table.ipynb #9071175e
+# %% ../nbs/23_corsika_limits_table.ipynb #bac4b835
 LIMITS = ("lower_energy_limit", "upper_radius_limit", "viewcone_radius")
 """Names of the three limits."""
-
 _REQUIRED: dict[str, str] = {
     "zenith": "deg",
     "azimuth": "deg",
@@ -45,6 +44,8 @@ _ABSENT: dict[str, tuple[str, Any]] = {
     "br_core_scatter_max": ("m", np.nan),
     "br_viewcone_max": ("deg", np.nan),
 }
+
+# %% ../nbs/23_corsika_limits_table.ipynb #27792395
 _ORDER = (
     "production_index",
     "primary_particle",
@@ -60,23 +61,23 @@ _ORDER = (
     "br_viewcone_max",
 )
 """Columns that every table has after reading, in this order."""
-
 _OWN: dict[str, tuple[str, Any]] = {
     f"{name}_{what}": (_REQUIRED[name] if isinstance(fill, float) else "", fill)
     for name in LIMITS
     for what, fill in (("guaranteed", np.nan), ("low", np.nan), ("high", np.nan), ("verdict", ""), ("n_tail", -1))
 } | {"n_triggered": ("", -1), "n_effective": ("", np.nan)}
 """Our columns: unit and the value that stands for 'not known'."""
-
 _OLD_NAMES = {
     "lower_energy_threshold": "lower_energy_limit",
     "upper_radius_threshold": "upper_radius_limit",
     "particle_type": "primary_particle",
 }
 _PASSED_ON = ("telescope_ids", "event_data_file")
+
+
 _VERDICTS = ("", "ok", "unstated", "sample_limited", "truncated", "undetermined")
 
-# %% ../nbs/23_corsika_limits_table.ipynb #e0c49431
+# %% ../nbs/23_corsika_limits_table.ipynb #131fbd9c
 _PARSE_ERRORS = (
     ValueError,
     TypeError,
@@ -108,7 +109,7 @@ def _load(path: Path) -> Table:
         detail = " ".join(str(error).split())[:120] or type(error).__name__
         raise ProdconfError(f"{path}: is not a valid ECSV table ({detail})") from error
 
-
+# %% ../nbs/23_corsika_limits_table.ipynb #d6755605
 def generation_of(names: list[str]) -> str | None:
     """Tell the generation of a table of limits from its column names; None if it is no such table."""
     columns = set(names)
@@ -128,7 +129,7 @@ def looks_like_limits(path: str | os.PathLike[str]) -> bool:
     except ProdconfError:
         return False
 
-# %% ../nbs/23_corsika_limits_table.ipynb #60961f12
+# %% ../nbs/23_corsika_limits_table.ipynb #3d14f534
 def _numbers(table: Table, name: str, unit: str, path: Path) -> NDArray[np.float64]:
     """Return a column of numbers in `unit`; masked entries are NaN."""
     column = table[name]
@@ -217,7 +218,7 @@ def _unify(table: Table, path: Path) -> QTable:
             result[name] = Column(list(table[name]), dtype=object) if name == "telescope_ids" else _texts(table, name)
     return result
 
-# %% ../nbs/23_corsika_limits_table.ipynb #4c5986e3
+# %% ../nbs/23_corsika_limits_table.ipynb #457f8652
 _NAN_ALLOWED = {*_ABSENT, *_OWN}
 
 
@@ -227,6 +228,12 @@ def _require_values(table: QTable, path: Path) -> None:
         values = np.asarray(getattr(table[name], "value", table[name]))
         if values.dtype.kind == "f":
             _require_range(name, _determined(table, name, values), path)
+        if name == "br_energy_max" and np.any(above := table["lower_energy_limit"].value > values):
+            row = int(np.argmax(above))
+            raise ProdconfError(
+                f"{path}: column lower_energy_limit: must be below the largest simulated energy {values[row]:g} TeV, "
+                f"got {table['lower_energy_limit'].value[row]:g} in row {row}"
+            )
         if name.endswith("_verdict"):
             bad = [row for row, text in enumerate(values) if text not in _VERDICTS]
             if bad:
@@ -240,16 +247,18 @@ def _determined(table: QTable, name: str, values: NDArray[np.float64]) -> NDArra
         return values
     return values[~(np.isnan(values) & (np.asarray(table[verdict]) == "undetermined"))]
 
-
+# %% ../nbs/23_corsika_limits_table.ipynb #aa93c6aa
 def _require_range(name: str, values: NDArray[np.float64], path: Path) -> None:
     """Check one column of numbers."""
     low, high, closed = 0.0, np.inf, False
-    if name in ("zenith", "nsb_level", "n_effective") or name.endswith("_low"):
+    if name in ("zenith", "n_effective", "br_viewcone_max") or name.endswith("_low"):
         closed = True
     if name == "azimuth":
         low, high, closed = -360.0, 360.0, True
     elif name == "zenith" or "viewcone" in name:
-        high = 180.0
+        high = 89.9 if name == "zenith" else 180.0
+    elif "radius_limit" in name or "core_scatter" in name:
+        high = 1e6
     good = (values >= low if closed else values > low) & (values <= high)
     if name.endswith("_high"):
         good |= np.isposinf(values)
@@ -266,7 +275,7 @@ def _require_range(name: str, values: NDArray[np.float64], path: Path) -> None:
         )
         raise ProdconfError(f"{path}: column {name}: must be {rule}, got {values[row]} in row {row}")
 
-
+# %% ../nbs/23_corsika_limits_table.ipynb #d8be20cc
 def read_limits(path: str | os.PathLike[str]) -> QTable:
     """
     Read a table of CORSIKA limits of any generation.
@@ -304,7 +313,7 @@ def read_limits(path: str | os.PathLike[str]) -> QTable:
     result.meta["generation"] = generation
     return result
 
-# %% ../nbs/23_corsika_limits_table.ipynb #0f94d44c
+# %% ../nbs/23_corsika_limits_table.ipynb #cba2bf08
 _ALWAYS = {"production_index", "primary_particle", "array_name", "nsb_level", *_REQUIRED}
 
 
@@ -317,7 +326,7 @@ def _says_something(values: Any, fill: Any) -> bool:
         else bool((plain != fill).any())
     )
 
-
+# %% ../nbs/23_corsika_limits_table.ipynb #31e9635f
 def write_limits(table: Table, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """
     Write a table of CORSIKA limits in the newest layout with our columns.
@@ -349,7 +358,7 @@ def write_limits(table: Table, path: str | os.PathLike[str], *, overwrite: bool 
     with atomic_path(path, overwrite=overwrite) as temporary:
         astropy_ascii.write(whole, temporary, format="ecsv", overwrite=True)
 
-# %% ../nbs/23_corsika_limits_table.ipynb #69da5be9
+# %% ../nbs/23_corsika_limits_table.ipynb #64dcf71d
 def at_simulated_edge(table: Table) -> dict[str, NDArray[np.bool_]]:
     """
     Tell for each limit and row whether it equals the end of the simulated range.
@@ -389,7 +398,7 @@ def _lines_of_limits(table: QTable) -> list[str]:
         lines.append(line)
     return lines
 
-
+# %% ../nbs/23_corsika_limits_table.ipynb #312ee388
 def limits_summary(table: QTable) -> str:
     """Describe a table that `read_limits` returned, in a few lines."""
     labels = sorted({str(text) for text in table["nsb_label"]} - {""})

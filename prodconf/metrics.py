@@ -20,7 +20,7 @@ from .files import atomic_path
 # %% auto #0
 __all__ = ['Metric', 'Metrics', 'parse_metrics', 'read_metrics', 'metrics_dict', 'write_metrics']
 
-# %% ../nbs/20_metrics.ipynb #1f259a54
+# %% ../nbs/20_metrics.ipynb #9d1f18d3
 class Metric(Strict):
     """
     One requirement on the precision of a production.
@@ -74,14 +74,14 @@ class Metric(Strict):
         )
         return inside
 
-
+# %% ../nbs/20_metrics.ipynb #ffe1bb40
 class Metrics(Strict):
     """The requirements of a production; None where nothing is asked."""
 
     uncertainty_effective_area: Metric | None = None
     energy_estimate: Metric | None = None
 
-# %% ../nbs/20_metrics.ipynb #753b2e9f
+# %% ../nbs/20_metrics.ipynb #edf8c188
 _TARGET_NAMES = ("target_uncertainty", "target_error")
 
 
@@ -108,7 +108,7 @@ def _read_range(value: Any) -> tuple[float, float]:
         raise ValueError("must be positive and increase")
     return low, high
 
-
+# %% ../nbs/20_metrics.ipynb #85a6a327
 class _MetricFile(Strict):
     """One entry of the YAML file."""
 

@@ -36,7 +36,7 @@ from .plan_tables import LIMIT_COLUMNS, SEVERITY, limits_table, particle_name, s
 from .toy_production import write_sample
 
 # %% auto #0
-__all__ = ['write_plan', 'plan_production']
+__all__ = ['OUTPUTS', 'write_plan', 'plan_production']
 
 # %% ../nbs/60_production_plan.ipynb #550f4f04
 @contextmanager
@@ -50,7 +50,7 @@ def _noting(notes: list[str]) -> Iterator[None]:
             notes.append(str(warning.message))
         warnings.warn(warning.message, warning.category, stacklevel=4)
 
-# %% ../nbs/60_production_plan.ipynb #3c78d57f
+# %% ../nbs/60_production_plan.ipynb #e36334bf
 def _sub_arrays(configuration: PlanConfiguration) -> dict[str, tuple[Sequence[str] | None, int]]:
     """Return the sub-arrays as the limits want them."""
     return {
@@ -76,7 +76,8 @@ def _require_telescopes(configuration: PlanConfiguration, found: Sequence[PilotL
     """Warn of telescopes that triggered nowhere: they may be misspelt."""
     known = {name for one in found for name in one.telescopes}
     for name, one in configuration.sub_arrays.items():
-        if found and one.telescopes != "all" and (absent := [t for t in one.telescopes if t not in known]):
+        absent = [] if one.telescopes == "all" else [t for t in one.telescopes if t not in known]
+        if found and absent and len(absent) < len(one.telescopes):
             warnings.warn(
                 f"sub_arrays: {', '.join(absent)} of {name!r} triggered in no pilot (those that did: "
                 f"{', '.join(sorted(known))})",
@@ -98,14 +99,9 @@ def _all_limits(configuration: PlanConfiguration, groups: Sequence[PilotGroup], 
                 index=configuration.spectral_index,
             )
     _require_telescopes(configuration, found)
-    silent = set(configuration.sub_arrays) - {one.sub_array for one in found}
-    if silent and groups:
-        raise ProdconfError(
-            f"sub_arrays: {sorted(silent)[0]!r} triggered in no pilot; check its telescopes and multiplicity"
-        )
     return found
 
-# %% ../nbs/60_production_plan.ipynb #2fa606ae
+# %% ../nbs/60_production_plan.ipynb #489ac03a
 def _rows_of(table: QTable, path: Path, names: Sequence[str], primary: str) -> QTable:
     """Pick the rows of some sub-arrays and one particle."""
     arrays = np.asarray(table["array_name"], dtype=str)
@@ -119,9 +115,24 @@ def _rows_of(table: QTable, path: Path, names: Sequence[str], primary: str) -> Q
     return table[keep]
 
 
+def _require_single_rows(table: QTable, path: Path) -> None:
+    """Refuse a table with two limits for one array at one place."""
+    _, places = find_nodes(table["zenith"].to_value(u.deg), table["azimuth"].to_value(u.deg), nsb_levels(table))
+    seen: set[tuple[Any, ...]] = set()
+    for row, place in zip(table, places.T, strict=True):
+        key = (str(row["array_name"]), *place)
+        if key in seen:
+            raise ProdconfError(
+                f"limits_table: {path.name} has two limits of {key[0]!r} at zenith {row['zenith']:.4g}, azimuth "
+                f"{row['azimuth']:.4g}, nsb_level {row['nsb_level']:g}"
+            )
+        seen.add(key)
+
+
 def _from_table(path: Path, names: Sequence[str], configuration: PlanConfiguration, notes: list[str]) -> QTable:
     """Read earlier limits of some sub-arrays, with a verdict for each."""
     table = _rows_of(read_limits(path), path, names, configuration.primary)
+    _require_single_rows(table, path)
     fractions = {value for key, value in table.meta.items() if key.startswith("loss_fraction")}
     if other := sorted(fractions - {configuration.loss_fraction}):
         stated = ", ".join(f"{value:g}" for value in other)
@@ -137,6 +148,18 @@ def _from_table(path: Path, names: Sequence[str], configuration: PlanConfigurati
         if name not in table.colnames:
             table[name] = np.full(len(table), empty)
     return table
+
+
+def _require_sub_arrays(configuration: PlanConfiguration, tables: Sequence[QTable]) -> None:
+    """Refuse a sub-array of which nothing is known."""
+    there = {str(name) for table in tables for name in table["array_name"]}
+    for name, one in configuration.sub_arrays.items():
+        if name not in there:
+            telescopes = one.telescopes if one.telescopes == "all" else ", ".join(one.telescopes)
+            raise ProdconfError(
+                f"sub_arrays: {name!r} (telescopes {telescopes}, multiplicity {one.multiplicity}) triggered in no "
+                "pilot and stands in no limits table"
+            )
 
 
 def _severity(row: QTable.Row) -> tuple[int, ...]:
@@ -166,7 +189,7 @@ def _join_tables(own: QTable | None, earlier: QTable | None, notes: list[str]) -
             best[key] = i
     return table[sorted(best.values())]
 
-# %% ../nbs/60_production_plan.ipynb #797c7817
+# %% ../nbs/60_production_plan.ipynb #9197b991
 def _evaluate(
     entry: DL2Pilots, folder: Path, metric: Metric, index: float, progress: bool
 ) -> Iterator[tuple[Path, PilotStatistics, dict[str, float]]]:
@@ -180,28 +203,52 @@ def _evaluate(
         yield path, pilot, ranges
 
 
+def _require_different_places(pilots: Sequence[PilotStatistics]) -> None:
+    """Refuse two files of reconstructed events at one place."""
+    _, places = find_nodes(
+        [p.zenith for p in pilots], [p.azimuth for p in pilots], [p.nsb_level or 1.0 for p in pilots]
+    )
+    first: dict[tuple[int, ...], PilotStatistics] = {}
+    for pilot, place in zip(pilots, places.T, strict=True):
+        other = first.setdefault(tuple(place), pilot)
+        if other is not pilot:
+            raise ProdconfError(
+                f"dl2_events: {other.source} and {pilot.source} stand at one place, zenith {pilot.zenith:g} deg, "
+                f"azimuth {pilot.azimuth:g} deg, nsb_level {pilot.nsb_level:g}; one file is wanted there"
+            )
+
+
 def _requirements(limits: QTable, pilots: Sequence[PilotStatistics]) -> list[Requirement]:
     """Find the deciding bin of each pilot above the production's energy limit at its place."""
     if not pilots:
         return []
+    _require_different_places(pilots)
     place = np.array([(p.zenith, p.azimuth, p.nsb_level) for p in pilots], dtype=np.float64).T
     production, _ = production_limits(limits, *place, outside="nearest")
     energy = np.nan_to_num(production["lower_energy_limit"].to_value(u.TeV))
     return [requirement(pilot, energy_limit=float(limit)) for pilot, limit in zip(pilots, energy, strict=True)]
 
 
+def _single(pattern: str, folder: Path, name: str) -> Path:
+    """Find the one file of a key that wants one."""
+    found = find_files((pattern,), folder, name)
+    if len(found) > 1:
+        raise ProdconfError(f"{name}: must be one file, found {', '.join(path.name for path in found)}")
+    return found[0]
+
+
 def _target(configuration: PlanConfiguration, folder: Path) -> tuple[Metric | None, list[Path], list[str]]:
     """Read the target on the effective area; say what is not planned for."""
     if configuration.metrics is None:
         return None, [], []
-    (path,) = find_files((configuration.metrics,), folder, "metrics")[:1]
+    path = _single(configuration.metrics, folder, "metrics")
     metrics = read_metrics(path)
     if configuration.dl2_events and metrics.uncertainty_effective_area is None:
         raise ProdconfError(f"{path}: uncertainty_effective_area is missing, so there is no target for dl2_events")
     notes = ["energy_estimate has a target that this plan does not evaluate"] if metrics.energy_estimate else []
     return metrics.uncertainty_effective_area, [path], notes
 
-# %% ../nbs/60_production_plan.ipynb #e3f20808
+# %% ../nbs/60_production_plan.ipynb #2e761124
 def _make(configuration: PlanConfiguration, folder: Path, progress: bool) -> ProductionPlan:
     """Derive everything; write nothing."""
     metric, inputs, notes = _target(configuration, folder)
@@ -221,9 +268,10 @@ def _make(configuration: PlanConfiguration, folder: Path, progress: bool) -> Pro
     )
     earlier = None
     if configuration.limits_table is not None:
-        (path,) = find_files((configuration.limits_table,), folder, "limits_table")[:1]
+        path = _single(configuration.limits_table, folder, "limits_table")
         inputs.append(path)
         earlier = _from_table(path, list(configuration.sub_arrays), configuration, notes)
+    _require_sub_arrays(configuration, [table for table in (own, earlier) if table is not None])
     limits = _join_tables(own, earlier, notes)
     evaluations = [pilot for _, pilot, _ in evaluated]
     needs = _requirements(limits, evaluations)
@@ -242,7 +290,10 @@ def _make(configuration: PlanConfiguration, folder: Path, progress: bool) -> Pro
         inputs=[*inputs, *(path for group in groups for path in group.files), *(path for path, *_ in evaluated)],
     )
 
-# %% ../nbs/60_production_plan.ipynb #24a33fa6
+# %% ../nbs/60_production_plan.ipynb #059f5ce8
+OUTPUTS = ("corsika_limits.ecsv", "grid.ecsv", "report.html", "statistics.ecsv")
+
+
 def write_plan(plan: ProductionPlan, output: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """
     Write a plan to a folder.
@@ -266,6 +317,9 @@ def write_plan(plan: ProductionPlan, output: str | os.PathLike[str], *, overwrit
     ProdconfError
         If the folder cannot take the files, or is not empty and `overwrite` is false.
     """
+    taken = {(Path(output) / name).resolve() for name in OUTPUTS}
+    if threatened := [path for path in plan.inputs if path.resolve() in taken]:
+        raise ProdconfError(f"output {threatened[0]}: is an input of this plan and would be overwritten")
     made = provenance(inputs=plan.inputs, configuration=plan.configuration.model_dump(mode="json"))
     with atomic_folder(output, overwrite=overwrite) as folder:
         limits = plan.limits.copy()

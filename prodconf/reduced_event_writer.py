@@ -26,9 +26,8 @@ from .telescope_masks import texts_of, words_needed
 # %% auto #0
 __all__ = ['CHUNK_ROWS', 'ReducedEventWriter']
 
-# %% ../nbs/19_reduced_event_writer.ipynb #709ab8c1
+# %% ../nbs/19_reduced_event_writer.ipynb #fb8c3960
 CHUNK_ROWS = 16_384
-
 _ID = np.dtype("<u4")
 _VALUE = np.dtype("<f8")
 _SHOWER_COLUMNS = {
@@ -54,7 +53,7 @@ _INFO_COLUMNS = {
 }
 _KEYS = [("shower_id", _ID), ("event_id", _ID), ("file_id", _ID)]
 
-
+# %% ../nbs/19_reduced_event_writer.ipynb #a46c0bd7
 def _table_type(columns: Iterable[str], texts: Sequence[tuple[str, int]] = ()) -> np.dtype[Any]:
     """Row type of a table: the ids, float64 columns, and texts of given widths."""
     return np.dtype([*_KEYS, *((name, _VALUE) for name in columns), *((name, f"S{width}") for name, width in texts)])
@@ -78,7 +77,7 @@ def _append(table: h5py.Dataset, rows: NDArray[Any]) -> None:
     table.resize(start + len(rows), axis=0)
     table[start:] = rows
 
-# %% ../nbs/19_reduced_event_writer.ipynb #6e9e6092
+# %% ../nbs/19_reduced_event_writer.ipynb #d7782869
 def _ids(name: str, values: ArrayLike) -> NDArray[np.int64]:
     """Return ids as integers of 32 bits without sign, or refuse them."""
     array = np.atleast_1d(np.asarray(values))
@@ -107,7 +106,7 @@ def _rows(row: np.dtype[Any], columns: dict[str, NDArray[Any]]) -> NDArray[Any]:
         rows[name] = values
     return rows
 
-
+# %% ../nbs/19_reduced_event_writer.ipynb #d69593d4
 def _require_complete(info: FileInfo) -> None:
     """Refuse a file whose ranges the newest generation would have to leave open."""
     for name in ("run_number", "particle_id", *_INFO_COLUMNS):
@@ -154,7 +153,7 @@ def _write_json(file: h5py.File, name: str, record: dict[str, Any]) -> None:
     table = file.create_dataset(name, data=[json.dumps(record, sort_keys=True)], dtype=h5py.string_dtype())
     table.attrs["format"] = "json"
 
-# %% ../nbs/19_reduced_event_writer.ipynb #5676da1e
+# %% ../nbs/19_reduced_event_writer.ipynb #db180acf
 class ReducedEventWriter:
     """
     Write a reduced event file of the newest generation, used as a context manager.

@@ -37,9 +37,6 @@ from .telescope_masks import TelescopeBook, pad_masks, select_masks
 __all__ = ['EventChunk', 'select', 'iterate', 'read_file_infos', 'ReducedEventReport', 'inspect_file', 'FileInfo',
            'ReducedEventWriter']
 
-# %% ../nbs/22_reduced_events.ipynb #809e8e82
-_all_ = ["FileInfo", "ReducedEventWriter"]
-
 # %% ../nbs/22_reduced_events.ipynb #846664e0
 @dataclass(frozen=True)
 class EventChunk:
@@ -133,7 +130,7 @@ def select(chunk: EventChunk, telescopes: Iterable[str], *, multiplicity: int = 
     """
     return select_masks(chunk.masks, chunk.telescopes, wanted=telescopes, multiplicity=multiplicity)
 
-# %% ../nbs/22_reduced_events.ipynb #7b246360
+# %% ../nbs/22_reduced_events.ipynb #e4f799c0
 _SHOWER_UNITS = {
     "simulated_energy": "TeV",
     "x_core": "m",
@@ -168,7 +165,7 @@ def _altitude(
     refuse(table, column, values=np.degrees(values), good=good, rule="must lie in [-90, 90] deg", start=start)
     return np.clip(values, -np.pi / 2, np.pi / 2)
 
-
+# %% ../nbs/22_reduced_events.ipynb #d312914d
 def _showers(
     table: EventTable, rows: Mapping[str, NDArray[Any]], *, factors: Mapping[str, float], start: int
 ) -> _Showers:
@@ -190,7 +187,7 @@ def _ids(table: EventTable, rows: Mapping[str, NDArray[Any]]) -> EventIds:
     """Return the key columns."""
     return EventIds(*(integers(table, rows, column=name) for name in EventIds._fields))
 
-# %% ../nbs/22_reduced_events.ipynb #1f842e8c
+# %% ../nbs/22_reduced_events.ipynb #db03baa3
 @dataclass
 class _Triggers:
     """Triggers held in memory: keys, pointing (rad), masks, rows in the table, and whether they found their shower."""
@@ -225,7 +222,7 @@ def _no_triggers() -> _Triggers:
     empty = np.zeros(0)
     return _Triggers(EventIds(none, none, none), empty, empty, np.zeros((0, 1), dtype=np.uint64), none)
 
-
+# %% ../nbs/22_reduced_events.ipynb #fa0ea1cf
 def _read_triggers(table: EventTable, book: TelescopeBook, *, start: int, stop: int) -> _Triggers:
     """Read, validate and convert rows of TRIGGERS."""
     rows = table.read(start, stop)
@@ -365,7 +362,7 @@ def _optional(table: EventTable, rows: Mapping[str, NDArray[Any]], *, column: st
         raise ProdconfError(f"{table.where(column)}: must hold numbers, holds {rows[column].dtype}")
     return [None if np.isnan(value) else float(value) for value in rows[column].astype(np.float64)]
 
-# %% ../nbs/22_reduced_events.ipynb #33f673a4
+# %% ../nbs/22_reduced_events.ipynb #d6b847c8
 @dataclass(frozen=True)
 class _EventSet:
     """Tables that belong together."""
@@ -398,20 +395,7 @@ def _event_sets(tables: EventTables) -> list[_EventSet]:
         raise ProdconfError(f"{tables.path}: table SHOWERS: has no rows")
     return sets
 
-
-def _running(ids: NDArray[np.int64], one: _EventSet, *, first: int) -> NDArray[np.int64]:
-    """Return the running number of each row's file; `first` is that of the first file of the set."""
-    if len(ids) > 1 and ids.min() == ids.max():
-        return np.full(len(ids), _running(ids[:1], one, first=first)[0])
-    known = np.array([info.file_id for info in one.infos], dtype=np.int64)
-    order = np.argsort(known)
-    place = np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)
-    unknown = known[order[place]] != ids
-    if unknown.any():
-        raise ProdconfError(f"{one.showers.where('file_id')}: {ids[np.argmax(unknown)]} is not in FILE_INFO")
-    return first + order[place]
-
-# %% ../nbs/22_reduced_events.ipynb #9ef62ec1
+# %% ../nbs/22_reduced_events.ipynb #4f5d3cf7
 def _chunk(
     showers: _Showers,
     rows: NDArray[np.int64],
@@ -443,6 +427,19 @@ def _chunk(
 
 _Block = tuple[_Showers, NDArray[np.int64], EventChunk]
 
+# %% ../nbs/22_reduced_events.ipynb #f00a0450
+def _running(ids: NDArray[np.int64], one: _EventSet, *, first: int) -> NDArray[np.int64]:
+    """Return the running number of each row's file; `first` is that of the first file of the set."""
+    if len(ids) > 1 and ids.min() == ids.max():
+        return np.full(len(ids), _running(ids[:1], one, first=first)[0])
+    known = np.array([info.file_id for info in one.infos], dtype=np.int64)
+    order = np.argsort(known)
+    place = np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)
+    unknown = known[order[place]] != ids
+    if unknown.any():
+        raise ProdconfError(f"{one.showers.where('file_id')}: {ids[np.argmax(unknown)]} is not in FILE_INFO")
+    return first + order[place]
+
 
 def _joined(one: _EventSet, book: TelescopeBook, *, chunk: int, first: int) -> Iterator[_Block]:
     """Yield rows of SHOWERS, their shower keys and their triggers, for v0.17 and later."""
@@ -461,7 +458,7 @@ def _joined(one: _EventSet, book: TelescopeBook, *, chunk: int, first: int) -> I
         yield showers, files << 32 | ids.shower_id, made
     stream.finish()
 
-# %% ../nbs/22_reduced_events.ipynb #17dfef1c
+# %% ../nbs/22_reduced_events.ipynb #ada4b610
 @dataclass(frozen=True)
 class _Sources:
     """Simulation files inside a merged table of v0.14-0.16: first rows, least and largest shower, re-use."""
@@ -486,7 +483,7 @@ def _sources(table: EventTable, *, chunk: int) -> _Sources:
         last = int(ids[-1])
     return _Sources(np.array(starts), np.array(low), np.array([*high, last]), reused)
 
-
+# %% ../nbs/22_reduced_events.ipynb #8e4f9f4f
 def _assign(triggered: NDArray[np.int64], sources: _Sources, *, where: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Return source file and shower number of each trigger, or refuse what is ambiguous."""
     n_sources = len(sources.starts)
@@ -516,7 +513,7 @@ def _assign(triggered: NDArray[np.int64], sources: _Sources, *, where: str) -> t
     source = np.argmax(possible, axis=1)
     return source, triggered - sources.starts[source]
 
-# %% ../nbs/22_reduced_events.ipynb #7526dd1e
+# %% ../nbs/22_reduced_events.ipynb #604d1c02
 def _old_triggers(tables: EventTables, book: TelescopeBook, *, chunk: int) -> tuple[_Triggers, EventTable]:
     """Read the triggers of v0.14-0.16; the shower number stands in `shower_id` until the file is known."""
     table, lists = tables.tables.get("triggered_data"), tables.tables.get("trigger_telescope_list_list")
@@ -532,18 +529,6 @@ def _old_triggers(tables: EventTables, book: TelescopeBook, *, chunk: int) -> tu
     none = np.zeros(len(shower), dtype=np.int64)
     masks = _old_masks(lists, book, chunk=chunk)[index]
     return _Triggers(EventIds(none, shower, none), azimuth, altitude, masks, np.arange(len(shower)), none > 0), table
-
-
-def _old_masks(lists: EventTable, book: TelescopeBook, *, chunk: int) -> NDArray[np.uint64]:
-    """Return the masks of the lists of telescope numbers."""
-    parts = [np.zeros((0, 1), dtype=np.uint64)]
-    for start in range(0, lists.n_rows, chunk):
-        values = lists.read(start, start + chunk)["values"]
-        try:
-            parts.append(book.from_lists(list(values)))
-        except (ProdconfError, ValueError, TypeError) as error:
-            raise ProdconfError(f"{lists.path}: table {lists.name}: {error} (counted from row {start})") from error
-    return np.concatenate([pad_masks(part, book.n_words) for part in parts])
 
 
 def _old_infos(tables: EventTables, sources: _Sources, triggers: _Triggers) -> list[FileInfo]:
@@ -568,7 +553,7 @@ def _old_infos(tables: EventTables, sources: _Sources, triggers: _Triggers) -> l
         infos.append(info)
     return infos
 
-# %% ../nbs/22_reduced_events.ipynb #bb797ad1
+# %% ../nbs/22_reduced_events.ipynb #b44830a9
 @dataclass(frozen=True)
 class _OldSet:
     """Tables of v0.14-0.16 with what had to be found out before the events can be joined."""
@@ -596,6 +581,18 @@ def _old_set(tables: EventTables, book: TelescopeBook, *, chunk: int) -> _OldSet
     return _OldSet(showers, triggers, table, sources, _old_infos(tables, sources, triggers))
 
 
+def _old_masks(lists: EventTable, book: TelescopeBook, *, chunk: int) -> NDArray[np.uint64]:
+    """Return the masks of the lists of telescope numbers."""
+    parts = [np.zeros((0, 1), dtype=np.uint64)]
+    for start in range(0, lists.n_rows, chunk):
+        values = lists.read(start, start + chunk)["values"]
+        try:
+            parts.append(book.from_lists(list(values)))
+        except (ProdconfError, ValueError, TypeError) as error:
+            raise ProdconfError(f"{lists.path}: table {lists.name}: {error} (counted from row {start})") from error
+    return np.concatenate([pad_masks(part, book.n_words) for part in parts])
+
+# %% ../nbs/22_reduced_events.ipynb #e2be9bbb
 def _old_joined(one: _OldSet, book: TelescopeBook, *, chunk: int, first: int) -> Iterator[_Block]:
     """Yield rows of reduced_data, their shower keys and their triggers."""
     table, held, reason = one.showers, one.triggers, ""
@@ -626,25 +623,11 @@ def _old_joined(one: _OldSet, book: TelescopeBook, *, chunk: int, first: int) ->
     good = held.matched
     refuse(one.trigger_table, "triggered_id", values=held.ids.shower_id, good=good, rule="has no shower of that number")
 
-# %% ../nbs/22_reduced_events.ipynb #f4dd7795
+# %% ../nbs/22_reduced_events.ipynb #2f5ea6c3
 def _require_chunk(chunk: int) -> None:
     """Refuse a chunk that is no number of rows."""
     if isinstance(chunk, bool) or not isinstance(chunk, (int, np.integer)) or chunk < 1:
         raise ProdconfError(f"chunk must be a positive number of rows, got {chunk!r}")
-
-
-def _blocks(tables: EventTables, book: TelescopeBook, *, chunk: int, infos: list[FileInfo]) -> Iterator[_Block]:
-    """Yield all blocks of one open file, adding its simulation files to `infos`."""
-    if "reduced_data" in tables.tables:
-        old = _old_set(tables, book, chunk=chunk)
-        first = len(infos)
-        infos.extend(old.infos)
-        yield from _old_joined(old, book, chunk=chunk, first=first)
-        return
-    for one in _event_sets(tables):
-        first = len(infos)
-        infos.extend(one.infos)
-        yield from _joined(one, book, chunk=chunk, first=first)
 
 
 def iterate(
@@ -677,6 +660,23 @@ def iterate(
         with open_event_tables(path) as tables:
             for _, _, made in _blocks(tables, book, chunk=int(chunk), infos=infos):
                 yield made
+
+# %% ../nbs/22_reduced_events.ipynb #c0184550
+_all_ = ["FileInfo", "ReducedEventWriter"]
+
+
+def _blocks(tables: EventTables, book: TelescopeBook, *, chunk: int, infos: list[FileInfo]) -> Iterator[_Block]:
+    """Yield all blocks of one open file, adding its simulation files to `infos`."""
+    if "reduced_data" in tables.tables:
+        old = _old_set(tables, book, chunk=chunk)
+        first = len(infos)
+        infos.extend(old.infos)
+        yield from _old_joined(old, book, chunk=chunk, first=first)
+        return
+    for one in _event_sets(tables):
+        first = len(infos)
+        infos.extend(one.infos)
+        yield from _joined(one, book, chunk=chunk, first=first)
 
 
 def read_file_infos(files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[FileInfo]:
@@ -724,7 +724,7 @@ def _generation(tables: EventTables) -> str:
     degrees = one.showers.units.get("shower_altitude") == "deg"
     return "v0.19-0.33" if common or degrees else "v0.17-0.18"
 
-# %% ../nbs/22_reduced_events.ipynb #1cea22d0
+# %% ../nbs/22_reduced_events.ipynb #2a981f23
 @dataclass(frozen=True)
 class ReducedEventReport:
     """
@@ -777,7 +777,7 @@ class ReducedEventReport:
         lines += [f"  units       {', '.join(distinct) or 'none stored'}"]
         return "\n".join(lines + [f"  lacks       {lack}" for lack in self.lacks])
 
-
+# %% ../nbs/22_reduced_events.ipynb #45331d67
 def _natural(name: str) -> list[tuple[bool, int, str]]:
     """Sort key that puts 9 before 10."""
     return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]
@@ -792,7 +792,22 @@ def _describe(info: FileInfo) -> str:
     ]
     return f"{info.file_name.rsplit('/', 1)[-1]} ({', '.join(known) or 'nothing known'})"
 
-# %% ../nbs/22_reduced_events.ipynb #ad3c70a1
+
+def _lacks(tables: EventTables, infos: Sequence[FileInfo], *, n_triggers: int, no_positions: str) -> list[str]:
+    """Say what a file does not hold."""
+    lacks = list(_LACKS.get(_generation(tables), []))
+    if no_positions:
+        lacks.append("event numbers: showers are re-used, so core distances of triggers cannot be known")
+    old = "reduced_data" in tables.tables
+    if not old and any(one.triggers is None for one in _event_sets(tables)):
+        lacks.append("a TRIGGERS table: nothing triggered, or triggers were not written; no limit can be derived")
+    elif not n_triggers:
+        lacks.append("triggers: no limit can be derived")
+    if not old and any(info.nsb_level is None for info in infos):
+        lacks.append("night-sky level of some files: it must be given by hand")
+    return lacks
+
+# %% ../nbs/22_reduced_events.ipynb #203a562c
 class _Ranges:
     """Least and largest value of quantities that arrive in blocks."""
 
@@ -819,21 +834,6 @@ class _Ranges:
             self.add("triggered core distance [m]", events.core_distance)
 
 
-def _lacks(tables: EventTables, infos: Sequence[FileInfo], *, n_triggers: int, no_positions: str) -> list[str]:
-    """Say what a file does not hold."""
-    lacks = list(_LACKS.get(_generation(tables), []))
-    if no_positions:
-        lacks.append("event numbers: showers are re-used, so core distances of triggers cannot be known")
-    old = "reduced_data" in tables.tables
-    if not old and any(one.triggers is None for one in _event_sets(tables)):
-        lacks.append("a TRIGGERS table: nothing triggered, or triggers were not written; no limit can be derived")
-    elif not n_triggers:
-        lacks.append("triggers: no limit can be derived")
-    if not old and any(info.nsb_level is None for info in infos):
-        lacks.append("night-sky level of some files: it must be given by hand")
-    return lacks
-
-
 def _count_showers(path: str, *, chunk: int) -> int:
     """Count distinct showers of a file that is not sorted; their keys are held in memory."""
     known = np.zeros(0, dtype=np.int64)
@@ -842,7 +842,7 @@ def _count_showers(path: str, *, chunk: int) -> int:
             known = np.union1d(known, keys)
     return len(known)
 
-
+# %% ../nbs/22_reduced_events.ipynb #52522636
 def inspect_file(path: str | os.PathLike[str], *, chunk: int = 262_144) -> ReducedEventReport:
     """
     Say what a reduced event file is, by reading all of it.
