@@ -1,0 +1,172 @@
+"""Damaged files of every kind: only success or a ProdconfError that names the file, and no warning but our own."""
+
+import gzip
+import shutil
+import signal
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import yaml
+
+from prodconf.corsika_limits_table import limits_summary, looks_like_limits, read_limits
+from prodconf.dl2_events import DL2File, inspect_dl2, looks_like_dl2
+from prodconf.errors import ProdconfError, ProdconfWarning
+from prodconf.metrics import read_metrics
+from prodconf.pilot_statistics import pilot_statistics
+from prodconf.plan_configuration import read_configuration
+from prodconf.production_plan import plan_production
+from prodconf.toy_production import sample_metrics
+
+CHARACTERS = np.frombuffer(b"0123456789-.,:[]{}&*!?|>%@'\"# \n\tnaeE", dtype=np.uint8)
+LIMITS = [f"corsika_limits_v0.{generation}.ecsv" for generation in (16, 19, 32, 33)]
+DL2 = [f"prod6_LaPalma-{zenith}deg_gamma_cone.N.Am-4LSTs09MSTs_ID0_reduced.fits" for zenith in (20, 40, 60)]
+
+
+def damaged(content, rng, *, text=False):
+    """Cut a file short, or change some bytes; half of the changes fall near its beginning, where its structure is."""
+    kind = rng.integers(4)
+    if kind == 0:
+        return content[: rng.integers(1, len(content))]
+    array = np.frombuffer(content, dtype=np.uint8).copy()
+    span = len(array) if kind == 1 else min(len(array), 6000)
+    where = rng.integers(0, span, rng.integers(1, 8))
+    if text and kind != 3:  # stay with characters, or the file is refused for its encoding alone
+        array[where] = rng.choice(CHARACTERS, len(where))
+    else:
+        array[where] ^= np.left_shift(1, rng.integers(0, 8, len(where))).astype(np.uint8)
+    return array.tobytes()
+
+
+class NotDone(BaseException):
+    """What takes too long; no `except Exception` on the way stops it."""
+
+
+@contextmanager
+def limited(seconds):
+    """Interrupt what takes longer (where the system has alarms)."""
+
+    def ring(*_):
+        raise NotDone(f"not done after {seconds} s")
+
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def attack(path, content, act, *, rounds, seed, text=False, name=None):
+    """Damage a file again and again; return how often it was refused."""
+    rng, refused = np.random.default_rng(seed), 0
+    for turn in range(rounds):
+        path.write_bytes(damaged(content, rng, text=text))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.simplefilter("ignore", ProdconfWarning)
+            try:
+                with limited(20):
+                    act(path)
+            except ProdconfError as error:
+                refused += 1
+                sentence = str(error)
+                assert "\n" not in sentence.strip(), f"round {turn}"
+                assert len(sentence) < 1000, f"round {turn}: {sentence[:200]}"
+                assert name is None or name in sentence, f"round {turn}: {sentence}"
+            except (Exception, NotDone) as error:
+                raise AssertionError(f"round {turn}: {type(error).__name__}: {error}") from error
+    return refused
+
+
+def _use_dl2(path):
+    looks_like_dl2(path)
+    inspect_dl2(path)
+    file = DL2File(path, offset_max=1.0, simulated_fraction=0.5)
+    pilot_statistics(file, sample_metrics().uncertainty_effective_area, index=2.0, nsb_level=0.24)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_dl2_of_the_sample(small_sample, tmp_path, packed):
+    content = small_sample.dl2_events[0].read_bytes()
+    path = tmp_path / ("bad.fits.gz" if packed else "bad.fits")
+    content = gzip.compress(content) if packed else content
+    assert attack(path, content, _use_dl2, rounds=40, seed=1 + packed, name="bad.fits") > 15
+
+
+@pytest.mark.parametrize("name", DL2)
+def test_dl2_of_a_real_production(shared_data, tmp_path, name):
+    content = (shared_data / "dl2" / name).read_bytes()
+    assert attack(tmp_path / "bad.fits", content, _use_dl2, rounds=12, seed=3, name="bad.fits") > 2
+
+
+def _use_limits(path):
+    looks_like_limits(path)
+    limits_summary(read_limits(path))
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_limits(shared_data, tmp_path, name):
+    content = (shared_data / "limits" / name).read_bytes()
+    assert attack(tmp_path / "bad.ecsv", content, _use_limits, rounds=50, seed=4, text=True, name="bad.ecsv") > 10
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_metrics(small_sample, request, tmp_path, real):
+    source = (
+        request.getfixturevalue("shared_data") / "configuration/metrics_v0.16.yml" if real else small_sample.metrics
+    )
+    content = source.read_bytes()
+    assert attack(tmp_path / "bad.yml", content, read_metrics, rounds=150, seed=5, text=True, name="bad.yml") > 50
+
+
+def test_configuration(small_sample, tmp_path):
+    content = small_sample.configuration.read_bytes()
+    path = tmp_path / "bad.yml"
+    assert attack(path, content, read_configuration, rounds=200, seed=6, text=True, name="bad.yml") > 50
+
+
+# --- the whole job on what can still be read --------------------------------------------------------------------------
+def _plan(path):
+    plan = plan_production(path.with_name("plan.yml"))
+    assert plan.summary
+    assert not np.isinf(plan.grid["n_events"]).any()
+
+
+def test_plan_from_a_damaged_configuration(small_sample, tmp_path):
+    for name in (small_sample.reduced_events[0], small_sample.dl2_events[0], small_sample.metrics):
+        shutil.copy(name, tmp_path)
+    plan = yaml.safe_load(small_sample.configuration.read_text())
+    plan["grid"] = {"zenith": "20 deg", "azimuth": "0 deg", "nsb_level": 0.24}
+    content = yaml.safe_dump(plan).encode()
+    path = tmp_path / "plan.yml"
+    path.write_bytes(content)
+    plan_production(path)  # the undamaged plan is sound
+    assert attack(path, content, _plan, rounds=25, seed=7, text=True) > 5
+
+
+def test_plan_from_damaged_dl2(small_sample, tmp_path, shared_data):
+    shutil.copy(shared_data / "limits/corsika_limits_v0.33.ecsv", tmp_path / "limits.ecsv")
+    shutil.copy(small_sample.metrics, tmp_path / "metrics.yml")
+    plan = {
+        "limits_table": "limits.ecsv",
+        "dl2_events": [{"files": "bad.fits", "nsb_level": 0.24}],
+        "metrics": "metrics.yml",
+        "sub_arrays": {"CTAO-North-Alpha": {}},
+        "grid": {"zenith": "20 deg", "azimuth": "0 deg", "nsb_level": 0.24, "outside": "nearest"},
+    }
+    (tmp_path / "plan.yml").write_text(yaml.safe_dump(plan))
+    content = small_sample.dl2_events[0].read_bytes()
+    assert attack(tmp_path / "bad.fits", content, _plan, rounds=40, seed=8, name="bad.fits") > 5
+
+
+def test_plan_from_damaged_limits(shared_data, tmp_path):
+    plan = {"limits_table": "bad.ecsv", "sub_arrays": {"CTAO-North-Alpha": {}}}
+    (tmp_path / "plan.yml").write_text(yaml.safe_dump(plan))
+    content = (shared_data / "limits/corsika_limits_v0.33.ecsv").read_bytes()
+    assert attack(tmp_path / "bad.ecsv", content, _plan, rounds=60, seed=9, text=True, name="bad.ecsv") > 10
