@@ -146,7 +146,7 @@ def sample(
     made = write_sample(folder, seed=seed, overwrite=overwrite)
     typer.echo(f"Written: {folder}; plan it with: prodconf plan {made.configuration} -o my_plan")
 
-# %% ../nbs/70_command_line.ipynb #2b5749cc
+# %% ../nbs/70_command_line.ipynb #ab67a339
 def _show_warning(
     message: Warning | str,
     category: type[Warning],
@@ -156,12 +156,13 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Print a warning as one line."""
-    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+    _say(f"warning: {message}")
 
 
 def _say(text: str) -> None:
-    """Print one line on standard error."""
-    print(" ".join(text.split()), file=sys.stderr)
+    """Print one line on standard error; control characters from file names are shown, not sent to the terminal."""
+    line = " ".join(text.split())
+    print("".join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
 
 
 def _run() -> int:

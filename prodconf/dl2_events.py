@@ -62,7 +62,7 @@ def _reading(path: Path) -> Iterator[None]:
     if any("truncated" in str(warning.message) for warning in caught):
         raise ProdconfError(f"{path}: is truncated (the file is shorter than its headers say)")
 
-# %% ../nbs/21_dl2_events.ipynb #51c8f794
+# %% ../nbs/21_dl2_events.ipynb #85affbb9
 def _open_bytes(path: Path) -> BinaryIO | gzip.GzipFile:
     """Open a file or what is compressed in it."""
     with path.open("rb") as start:
@@ -75,9 +75,12 @@ def _read_headers(hdus: fits.HDUList, path: Path) -> None:
     reached, number = -1, 0
     while True:
         try:
-            place = hdus[number].fileinfo()["datLoc"]
+            hdu = hdus[number]
         except IndexError:
             return
+        if not hasattr(hdu, "fileinfo"):
+            raise ProdconfError(f"{path}: is damaged (the header of table {number} cannot be read)")
+        place = hdu.fileinfo()["datLoc"]
         if place <= reached or number > 1000:
             raise ProdconfError(f"{path}: is damaged (table {number} does not lie behind the one before)")
         reached, number = place, number + 1

@@ -117,7 +117,7 @@ def same_place(one: PilotPoint, other: PilotPoint) -> bool:
         and len(particles) <= 1
     )
 
-# %% ../nbs/30_pilot_limits.ipynb #da62a37d
+# %% ../nbs/30_pilot_limits.ipynb #f0307a01
 @dataclass
 class PilotGroup:
     """Files of one point, with notes on what was left out."""
@@ -126,6 +126,11 @@ class PilotGroup:
     files: list[Path] = field(default_factory=list)
     sources: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Name of the first file, which stands for the group in messages."""
+        return self.files[0].name if self.files else "pilot"
 
 
 def _thrown(point: PilotPoint) -> tuple[object, ...]:
@@ -368,7 +373,7 @@ def pilot_limits(
         except CapacityError as error:
             capacity = max(error.needed, 2 * capacity)
 
-# %% ../nbs/30_pilot_limits.ipynb #8690e0b7
+# %% ../nbs/30_pilot_limits.ipynb #c97db6e8
 def _warn_of_outsiders(group: PilotGroup, found: _Pass) -> None:
     """Warn of events beyond what the files say was thrown: one of the two is wrong, and the limits with it."""
     point, reach = group.point, dict(found.reach)
@@ -378,9 +383,9 @@ def _warn_of_outsiders(group: PilotGroup, found: _Pass) -> None:
         "viewcone": None if point.viewcone is None else point.viewcone[1],
     }
     for name, edge in edges.items():
-        if edge is not None and reach.get(name, 0.0) > edge * 1.001 + 1e-3:
+        if edge and reach.get(name, 0.0) > edge * 1.001 + 1e-3:  # a cone of zero is a source, which may stand aside
             warnings.warn(
-                f"{group.files[0].name}: events reach a {name} of {reach[name]:.4g}, beyond the {edge:.4g} that were "
+                f"{group.name}: events reach a {name} of {reach[name]:.4g}, beyond the {edge:.4g} that were "
                 "thrown; file information and events contradict each other",
                 ProdconfWarning,
                 stacklevel=2,
@@ -403,9 +408,7 @@ def _record(group: PilotGroup, name: str, found: _Pass, loss_fraction: float, co
     """Make the record of one sub-array."""
     tails, notes, limits = found.tails[name], list(group.notes), {}
     if group.point.index is None:
-        notes.append(
-            f"{group.files[0].name}: the thrown spectrum is not in the file; losses are for the spectrum as thrown"
-        )
+        notes.append(f"{group.name}: the thrown spectrum is not in the file; losses are for the spectrum as thrown")
     for quantity in QUANTITIES:
         if quantity == "radius" and found.distance_unknown:
             notes.append(found.distance_unknown)

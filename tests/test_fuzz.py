@@ -4,7 +4,7 @@ import gzip
 import shutil
 import signal
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from prodconf.metrics import read_metrics
 from prodconf.pilot_statistics import pilot_statistics
 from prodconf.plan_configuration import read_configuration
 from prodconf.production_plan import plan_production
+from prodconf.reduced_events import inspect_file
 from prodconf.toy_production import sample_metrics
 
 CHARACTERS = np.frombuffer(b"0123456789-.,:[]{}&*!?|>%@'\"# \n\tnaeE", dtype=np.uint8)
@@ -97,6 +98,17 @@ def test_dl2_of_the_sample(small_sample, tmp_path, packed):
     path = tmp_path / ("bad.fits.gz" if packed else "bad.fits")
     content = gzip.compress(content) if packed else content
     assert attack(path, content, _use_dl2, rounds=40, seed=1 + packed, name="bad.fits") > 15
+
+
+@pytest.mark.parametrize("use", [_use_dl2, inspect_file])
+def test_damaged_before_it_was_compressed(small_sample, tmp_path, use):
+    """The checksum of gzip holds, the FITS file in it does not: a card of the first header is spoilt."""
+    content, path = small_sample.dl2_events[0].read_bytes(), tmp_path / "bad.fits.gz"
+    for place in (13, 18, 80 + 9, 2880 + 7, 2880 + 80 * 4 + 12):
+        changed = content[:place] + b"$" + content[place + 1 :]
+        path.write_bytes(gzip.compress(changed, 1))
+        with limited(10), suppress(ProdconfError):
+            use(path)
 
 
 @pytest.mark.parametrize("name", DL2)
