@@ -287,7 +287,7 @@ def test_a_failure_leaves_everything_as_it_was(limits_only, tmp_path, monkeypatc
 
 def test_a_sub_array_that_never_triggers_is_refused(limits_only, tmp_path):
     arrays = {"all": {}, "southern": {"telescopes": ["SSTS-01"]}}
-    with pytest.raises(ProdconfError, match="'southern' .* triggered in no pilot"):
+    with pytest.raises(ProdconfError, match=r"'southern' .* triggered in no pilot"):
         plan_production(limits_only | {"sub_arrays": arrays}, tmp_path / "out")
     assert names(tmp_path) == []
 
