@@ -1,9 +1,13 @@
-"""Where the real sample files are; what is not there is skipped with a reason."""
+"""What several tests share: the real sample files (skipped where absent), the embedded sample, the command line."""
 
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
+from prodconf import command_line
+from prodconf.errors import ProdconfWarning
 from prodconf.production_plan import plan_production
 from prodconf.toy_production import write_sample
 
@@ -29,3 +33,21 @@ def small_plan(small_sample, tmp_path_factory):
     """Plan of the small sample, and the folder it was written to; not to be changed."""
     folder = tmp_path_factory.mktemp("plan") / "plan"
     return plan_production(small_sample.configuration, folder), folder
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Call the program; return exit status, standard output and standard error."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["prodconf", *map(str, arguments)])
+        warnings.simplefilter("default", ProdconfWarning)  # what is not ours stays an error
+        capsys.readouterr()
+        try:
+            command_line.main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        return status, *capsys.readouterr()
+
+    return call

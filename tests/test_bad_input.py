@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 import tracemalloc
-import warnings
 from html import unescape
 from itertools import pairwise
 
@@ -18,7 +17,6 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable, Table, vstack
 
-from prodconf import command_line
 from prodconf.corsika_limits_table import read_limits
 from prodconf.errors import ProdconfError, ProdconfWarning
 from prodconf.metrics import write_metrics
@@ -96,24 +94,6 @@ def configure(folder, plan=None, **changes):
 def everything(folder):
     """Return the content of all files below a folder, hidden ones and empty folders too."""
     return {str(path.relative_to(folder)): path.is_file() and path.read_bytes() for path in folder.rglob("*")}
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Call the program; return exit status, standard output and standard error."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["prodconf", *map(str, arguments)])
-        warnings.simplefilter("default", ProdconfWarning)  # what is not ours stays an error
-        capsys.readouterr()
-        try:
-            command_line.main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        return status, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture

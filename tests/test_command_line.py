@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 import prodconf
-from prodconf import command_line
 from prodconf.configuration import validate
 from prodconf.errors import ProdconfError, ProdconfWarning
 from prodconf.metrics import write_metrics
@@ -21,24 +20,6 @@ from prodconf.toy_production import SampleSize, sample_metrics, sample_models, w
 
 COMMANDS = ("plan", "inspect", "sample")
 OUTPUTS = ["corsika_limits.ecsv", "grid.ecsv", "report.html", "statistics.ecsv"]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Call the program; return exit status, standard output and standard error."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["prodconf", *map(str, arguments)])
-        warnings.simplefilter("default", ProdconfWarning)  # what is not ours stays an error
-        capsys.readouterr()
-        try:
-            command_line.main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        return status, *capsys.readouterr()
-
-    return call
 
 
 def in_a_shell(*arguments, **options):
