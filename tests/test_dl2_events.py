@@ -239,7 +239,7 @@ def test_inverted_bins(sample):
 def test_a_bad_value_is_named_with_its_row(sample, column, value, rule):
     file = DL2File(changed(sample, lambda h: h["EVENTS"].data[column].__setitem__(7, value)))
     with pytest.raises(ProdconfError, match=rule):
-        _ = file.n_simulated
+        print(file.n_simulated, list(file.chunks()))
 
 
 def test_pointing_jitter_and_negative_azimuth_are_tolerated(sample):

@@ -1,0 +1,97 @@
+"""Rows read in blocks against astropy's own reading, and damage told in a sentence."""
+
+import gzip
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from prodconf.errors import ProdconfError
+from prodconf.fits_blocks import TableRows, find_table, open_fits
+
+N = 1003
+RNG = np.random.default_rng(2)
+
+
+@pytest.fixture
+def sample(tmp_path):
+    """Write a table with a column of every kind of number."""
+    columns = [
+        fits.Column(name="byte", format="B", array=RNG.integers(0, 255, N)),
+        fits.Column(name="text", format="5A", array=np.array(["abc"] * N)),
+        fits.Column(name="unsigned", format="J", bzero=2**31, array=RNG.integers(0, 2**32, N).astype(np.uint32)),
+        fits.Column(name="long", format="K", array=RNG.integers(-(2**40), 2**40, N)),
+        fits.Column(name="single", format="E", array=RNG.normal(size=N)),
+        fits.Column(name="double", format="D", array=RNG.normal(size=N)),
+        fits.Column(name="pair", format="2E", array=RNG.normal(size=(N, 2))),
+        fits.Column(name="group", format="I", array=np.arange(N) // 10),
+    ]
+    path = tmp_path / "table.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, name="ROWS")]).writeto(path)
+    return path
+
+
+NUMBERS = ["byte", "unsigned", "long", "single", "double", "group"]
+
+
+def rows_of(path, names=NUMBERS):
+    """Open the table."""
+    with open_fits(path) as hdus:
+        return TableRows(find_table(hdus, "ROWS", path), list(names), path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("size", [1, 100, N, 5000])
+def test_blocks_hold_what_astropy_reads(sample, packed, size):
+    wanted = {name: np.array(fits.getdata(sample)[name]) for name in NUMBERS}
+    if packed:
+        sample.with_suffix(".fits.gz").write_bytes(gzip.compress(sample.read_bytes()))
+        sample = sample.with_suffix(".fits.gz")
+    table = rows_of(sample)
+    blocks = list(table.blocks(size))
+    assert [len(block) for block in blocks] == [min(size, N - start) for start in range(0, N, size)]
+    for name in NUMBERS:
+        np.testing.assert_array_equal(np.concatenate([table.column(block, name) for block in blocks]), wanted[name])
+
+
+def test_names_in_any_case(sample):
+    table = rows_of(sample, ["SINGLE"])
+    np.testing.assert_array_equal(
+        table.column(next(table.blocks(N)), "SINGLE"), fits.getdata(sample)["single"].astype("=f4")
+    )
+
+
+@pytest.mark.parametrize("size", [1, 7, 10, 95])
+def test_groups_are_not_cut(sample, size):
+    table = rows_of(sample)
+    groups = [table.column(block, "group") for block in table.blocks(size, whole=["group"])]
+    np.testing.assert_array_equal(np.concatenate(groups), np.arange(N) // 10)
+    assert all(one[-1] != other[0] for one, other in zip(groups[:-1], groups[1:], strict=True))
+    starts = [block.start for block in table.blocks(size, whole=["group"])]
+    assert all(start % 10 == 0 for start in starts)
+
+
+def test_pieces_are_spread_evenly(sample):
+    table = rows_of(sample)
+    pieces = list(table.pieces(5, 20))
+    assert [piece.start for piece in pieces] == [0, 245, 491, 737, 983]
+    np.testing.assert_array_equal(table.column(pieces[2], "group"), np.arange(491, 511) // 10)
+    assert sum(len(piece) for piece in table.pieces(100, 20)) == N
+
+
+@pytest.mark.parametrize(
+    ("names", "words"), [(["text"], "must hold numbers, got format 5A"), (["pair"], "must hold one number a row")]
+)
+def test_columns_that_hold_no_single_numbers(sample, names, words):
+    with pytest.raises(ProdconfError, match=words):
+        rows_of(sample, names)
+
+
+def test_a_file_that_shrinks_while_it_is_read(sample):
+    table = rows_of(sample)
+    sample.write_bytes(sample.read_bytes()[:20_000])
+    with pytest.raises(ProdconfError, match=r"table\.fits: is truncated"):
+        list(table.blocks(100))
+    sample.unlink()
+    with pytest.raises(ProdconfError, match="does not exist"):
+        list(table.blocks(100))
