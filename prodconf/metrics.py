@@ -108,7 +108,7 @@ def _read_range(value: Any) -> tuple[float, float]:
         raise ValueError("must be positive and increase")
     return low, high
 
-# %% ../nbs/20_metrics.ipynb #85a6a327
+# %% ../nbs/20_metrics.ipynb #bd6a8b9b
 class _MetricFile(Strict):
     """One entry of the YAML file."""
 
@@ -135,11 +135,26 @@ class _MetricFile(Strict):
         return _read_range(value)
 
 
+_PROPERTIES = ("energy_resolution", "energy_bias", "angular_resolution", "resolution", "bias")
+
+
 class _MetricsFile(Strict):
     """The YAML file."""
 
     uncertainty_effective_area: _MetricFile | None = None
     energy_estimate: _MetricFile | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _within_reach(cls, data: Any) -> Any:
+        """Refuse targets that no number of events meets."""
+        for name in data if isinstance(data, dict) else ():
+            if name in _PROPERTIES:
+                raise ValueError(
+                    f"{name} cannot be a target: it belongs to the array and its reconstruction, and more events do not"
+                    " make it smaller; energy_estimate asks for the standard error of the energy bias"
+                )
+        return data
 
 # %% ../nbs/20_metrics.ipynb #f98c37e4
 def parse_metrics(data: Any, *, source: str = "metrics") -> Metrics:

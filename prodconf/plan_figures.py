@@ -85,7 +85,7 @@ def plot_tails(pilots: Sequence[PilotLimits], loss_fraction: float) -> Figure:
     axes[0].legend(title="zenith", frameon=False, fontsize="small")
     return figure
 
-# %% ../nbs/56_plan_figures.ipynb #5c8430aa
+# %% ../nbs/56_plan_figures.ipynb #1dc78218
 def plot_uncertainty(pilots: Sequence[PilotStatistics]) -> Figure:
     """
     Draw the relative uncertainty of the effective area against true energy, with the target.
@@ -104,8 +104,8 @@ def plot_uncertainty(pilots: Sequence[PilotStatistics]) -> Figure:
         with np.errstate(divide="ignore", invalid="ignore"):
             bar = pilot.relative_uncertainty / (2 * np.sqrt(pilot.n_effective))
         ax.errorbar(centre, pilot.relative_uncertainty, bar, fmt=".", ms=4, lw=1, color=f"C{i}", label=_name(pilot))
-        requested = pilot.energy_edges[:-1][pilot.requested][0], pilot.energy_edges[1:][pilot.requested][-1]
-        ax.plot(requested, [pilot.target] * 2, "k-", lw=1)
+        if (asked := pilot.targets.uncertainty_effective_area) is not None:
+            ax.plot((asked.energy_min, asked.energy_max), [asked.target] * 2, "k-", lw=1)
     ax.set(xscale="log", yscale="log", xlabel="true energy / TeV", ylabel="relative uncertainty of A")
     ax.legend(frameon=False, fontsize="small")
     return figure

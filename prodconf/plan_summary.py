@@ -130,7 +130,13 @@ def _how_many(plan: ProductionPlan) -> str:
         f"({_place(few)}) to {number(many['n_events'])} ({_place(many)}) per pointing."
     )
 
-# %% ../nbs/55_plan_summary.ipynb #0357952c
+# %% ../nbs/55_plan_summary.ipynb #0d07c58d
+def _asked(need: Requirement, pilot: PilotStatistics) -> str:
+    """Say which target decides."""
+    of = "effective area" if need.decided_by == "uncertainty_effective_area" else "energy bias"
+    return f"a target of {getattr(pilot.targets, need.decided_by).target:.1%} on the {of}"
+
+
 def _decided(plan: ProductionPlan) -> str | None:
     """Say what decided the number."""
     rows = plan.production
@@ -145,7 +151,7 @@ def _decided(plan: ProductionPlan) -> str | None:
             " for the energies that the pilots determine" if any(n.undetermined for n in plan.requirements) else ""
         )
     return (
-        f"The bin {low:.3g}–{high:.3g} TeV at zenith {pilot.zenith:.3g}° decides: a target of {pilot.target:.1%} from "
+        f"The bin {low:.3g}–{high:.3g} TeV at zenith {pilot.zenith:.3g}° decides: {_asked(need, pilot)} from "
         f"{need.n_effective:.3g} effective pilot events, good to {1 / np.sqrt(need.n_effective):.0%}{words}."
     )
 
@@ -157,7 +163,10 @@ def _blind(plan: ProductionPlan) -> list[str]:
         return []
     blind = sum(bool(need.undetermined) for need in plan.requirements)
     energies = span(np.ravel(gaps), " TeV")
-    return [f"in {blind} of {len(plan.requirements)} pilots no event passed in bins within {energies} (see statistics)"]
+    too_few = "too few events" if any(p.targets.energy_estimate for p in plan.evaluations) else "no event"
+    return [
+        f"in {blind} of {len(plan.requirements)} pilots {too_few} passed in bins within {energies} (see statistics)"
+    ]
 
 
 def _below(plan: ProductionPlan) -> list[str]:

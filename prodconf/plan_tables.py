@@ -119,7 +119,7 @@ def limits_table(pilots: Sequence[PilotLimits], *, primary: str, loss_fraction: 
     table.meta["pilot_notes"] = list(dict.fromkeys(note for pilot in pilots for note in pilot.notes))
     return table
 
-# %% ../nbs/53_plan_tables.ipynb #3ab5f7c9
+# %% ../nbs/53_plan_tables.ipynb #de20941b
 def pilot_events(pilot: PilotStatistics, density: float | np.ndarray, ranges: dict[str, float]) -> np.ndarray:
     """Return the number of events that a density means within thrown ranges (see `number_of_events`)."""
     return number_of_events(density, pilot.index, **ranges)
@@ -143,9 +143,11 @@ def _statistics_rows(pilot: PilotStatistics, need: Requirement, ranges: dict[str
             "effective_area": pilot.effective_area[j],
             "relative_uncertainty": pilot.relative_uncertainty[j],
             "target": pilot.target,
+            "bias_uncertainty": pilot.bias_uncertainty[j],
             "n_required": events[j],
             "n_required_bound": bounds[j],
             "status": "below_limit" if pilot.requested[j] and not need.held[j] else str(pilot.status[j]),
+            "decided_by": str(pilot.decided_by[j]) or "none",
             "decides": j == need.deciding_bin,
         }
         for j in range(pilot.n_passed.size)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from prodconf.dl2_events import DL2File, DL2Header, write_dl2
+from prodconf import event_counts
+from prodconf.dl2_events import DL2Energies, DL2File, DL2Header, write_dl2
 from prodconf.errors import ProdconfError
 from prodconf.metrics import Metric
 from prodconf.pilot_statistics import number_of_events, pilot_statistics, requirement
@@ -144,10 +145,9 @@ def test_counts_and_design_effect_are_those_of_all_events(path):
     assert (pilot.zenith, pilot.azimuth) == pytest.approx((20.0, 180.0), abs=1e-4)
 
 
-def test_chunks_do_not_matter(path, monkeypatch):
+def test_blocks_do_not_matter(path, monkeypatch):
     whole = pilot_statistics(DL2File(path), WHOLE)
-    chunks = DL2File.chunks
-    monkeypatch.setattr(DL2File, "chunks", lambda self, size=None: chunks(self, 37))
+    monkeypatch.setattr(event_counts, "_BLOCK", 37)
     parts = pilot_statistics(DL2File(path), WHOLE)
     np.testing.assert_array_equal(parts.n_passed, whole.n_passed)
     np.testing.assert_array_equal(parts.design_effect, whole.design_effect)
@@ -351,7 +351,10 @@ def in_memory(model: ToyModel, edges, n_simulated, energy, shower, n_use=1):
         zenith=20.0,
         azimuth=0.0,
         notes=[],
-        chunks=lambda: iter([SimpleNamespace(energy_true=energy, shower=shower)]),
+        n_events=len(energy),
+        blocks=lambda size: iter([None]),
+        energies=lambda block: DL2Energies(energy, energy, np.asarray(shower), np.ones(1, np.int64)),
+        remember_runs=lambda runs: None,
     )
 
 
