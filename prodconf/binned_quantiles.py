@@ -38,28 +38,29 @@ def cell_centres() -> Array:
     edges = _cell_edges()
     return (edges[1:] + edges[:-1]) / 2
 
-# %% ../nbs/06_binned_quantiles.ipynb #d8f7fd66
+# %% ../nbs/06_binned_quantiles.ipynb #b1bb7035
 def _kept_quantile(values: Array, first: NDArray[np.int64], counts: Array, probability: Array) -> Array:
     """Interpolate between order statistics; `first` is where each bin begins in `values`."""
     place = np.maximum(counts - 1, 0) * probability
-    low = first + np.floor(place).astype(np.int64)
-    high = np.minimum(low + 1, first + np.maximum(counts.astype(np.int64) - 1, 0))
-    low, high = (np.minimum(index, values.size - 1) for index in (low, high))
-    return values[low] + (values[high] - values[low]) * (place - np.floor(place))
+    whole = np.floor(place)
+    low = np.minimum(first + whole.astype(np.int64), values.size - 1)
+    high = np.minimum(low + 1, np.minimum(first + np.maximum(counts.astype(np.int64) - 1, 0), values.size - 1))
+    return values[low] + (values[high] - values[low]) * (place - whole)
 
 
 def _cell_quantile(cumulative: Array, counts: Array, probability: Array) -> Array:
     """Interpolate within cells; `cumulative` has one row per bin."""
-    edges, result = _cell_edges(), np.empty(counts.size)
-    least = 1e-9  # so that the lowest quantile is in the lowest cell that holds a value
-    for j, (row, wanted) in enumerate(zip(cumulative, np.maximum(probability, least) * counts, strict=True)):
-        cell = min(int(np.searchsorted(row, wanted, side="left")), N_CELLS - 1)
-        before = row[cell - 1] if cell else 0.0
-        share = (wanted - before) / (row[cell] - before) if row[cell] > before else 0.0
-        result[j] = edges[cell] + share * (edges[cell + 1] - edges[cell])
+    edges, result = _cell_edges(), np.empty(probability.shape)
+    wanted = np.maximum(probability, 1e-9) * counts  # the lowest quantile is in the lowest cell that holds a value
+    for j, row in enumerate(cumulative):
+        cell = np.minimum(np.searchsorted(row, wanted[..., j], side="left"), N_CELLS - 1)
+        before = np.where(cell > 0, row[cell - 1], 0.0)
+        inside = row[cell] - before
+        share = np.divide(wanted[..., j] - before, inside, out=np.zeros_like(before), where=inside > 0)
+        result[..., j] = edges[cell] + share * (edges[cell + 1] - edges[cell])
     return result
 
-# %% ../nbs/06_binned_quantiles.ipynb #e1b344a6
+# %% ../nbs/06_binned_quantiles.ipynb #e61ca4bf
 class BinnedQuantiles:
     """
     Quantiles of a positive quantity in bins; made by `from_values` (exact) or `from_cells` (counted).
@@ -99,9 +100,11 @@ class BinnedQuantiles:
         if array.shape != place.shape or array.ndim != 1:
             raise ProdconfError(f"bins and values must be lists of one length, got {place.shape} and {array.shape}")
         inside = (place >= 0) & (place < n_bins)
-        order = np.lexsort((array[inside], place[inside]))
-        counts = np.bincount(place[inside], minlength=n_bins).astype(np.float64)
-        return cls(counts, values=array[inside][order])
+        counts = np.bincount(place[inside], minlength=n_bins)
+        ordered = array[inside][np.argsort(place[inside].astype(np.int16), kind="stable")]
+        for part in np.split(ordered, np.cumsum(counts)[:-1]):
+            part.sort()
+        return cls(counts.astype(np.float64), values=ordered)
 
     @classmethod
     def from_cells(cls, cells: NDArray[np.integer]) -> BinnedQuantiles:
@@ -116,11 +119,11 @@ class BinnedQuantiles:
         Parameters
         ----------
         probability : array_like
-            One number or one per bin, shape (n,); clipped to [0, 1].
+            One number, or anything that broadcasts against the n bins in its last axis; clipped to [0, 1].
 
         Returns
         -------
-        numpy.ndarray, shape (n,)
+        numpy.ndarray, shape (n,) or (..., n)
             NaN where a bin is empty.
 
         Raises
@@ -128,9 +131,10 @@ class BinnedQuantiles:
         ProdconfError
             If a probability is not finite.
         """
-        p = np.broadcast_to(np.clip(require_finite("probability", probability), 0.0, 1.0), self.counts.shape)
+        p = np.clip(require_finite("probability", probability), 0.0, 1.0)
+        p = np.broadcast_to(p, np.broadcast_shapes(p.shape, self.counts.shape))
         if not self.counts.any():
-            return np.full(self.counts.shape, np.nan)
+            return np.full(p.shape, np.nan)
         if self._cumulative is not None:
             found = _cell_quantile(self._cumulative, self.counts, p)
         else:

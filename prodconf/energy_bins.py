@@ -13,19 +13,21 @@ from .errors import ProdconfError, require_positive
 # %% auto #0
 __all__ = ['EnergyBins']
 
-# %% ../nbs/05_energy_bins.ipynb #ed0d7ca4
+# %% ../nbs/05_energy_bins.ipynb #8ccec980
 _SHIFT = 15  # 256 cells to a factor of two
 _N_CELLS = 1 << (31 - _SHIFT)
 
 
-def _cell_ends() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the smallest and largest energy of every cell; infinite and NaN cells end at the largest number."""
-    first = np.arange(_N_CELLS, dtype=np.uint32) << np.uint32(_SHIFT)
-    largest = np.float32(np.finfo(np.float32).max).view(np.uint32)
-    last = np.minimum(first + np.uint32((1 << _SHIFT) - 1), largest)
-    return np.minimum(first, largest).view(np.float32).astype(np.float64), last.view(np.float32).astype(np.float64)
+def _table(edges: NDArray[np.float64]) -> NDArray[np.unsignedinteger]:
+    """Return the bin number of each cell; two more than there are bins for cells that an edge may run through."""
+    finite = np.float32(np.inf).view(np.uint32) >> np.uint32(_SHIFT)
+    first = np.arange(finite, dtype=np.uint32) << np.uint32(_SHIFT)
+    behind = np.searchsorted(first.view(np.float32).astype(np.float64), edges, side="left")
+    number = np.cumsum(np.bincount(behind, minlength=_N_CELLS))[:_N_CELLS]
+    number[behind[behind > 0] - 1] = edges.size + 1
+    return number.astype(np.min_scalar_type(edges.size + 1))
 
-# %% ../nbs/05_energy_bins.ipynb #dd557b28
+# %% ../nbs/05_energy_bins.ipynb #23943762
 class EnergyBins:
     """
     Energy bins that find their events.
@@ -55,8 +57,7 @@ class EnergyBins:
         self._search = self.edges.copy()
         self._search[-1] = np.nextafter(self.edges[-1], np.inf)
         self._split = self.n + 2
-        first, last = (np.searchsorted(self._search, end, side="right") for end in _cell_ends())
-        self._table = np.where(first == last, first, self._split).astype(np.min_scalar_type(self._split))
+        self._table = _table(self._search)
 
     def number(self, energy: NDArray[np.floating]) -> NDArray[np.unsignedinteger]:
         """

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .errors import ProdconfError
 
 # %% auto #0
-__all__ = ['reading', 'open_fits', 'find_table', 'RowBlock', 'TableRows']
+__all__ = ['reading', 'open_fits', 'TableLayout', 'find_table', 'RowBlock', 'TableRows']
 
 # %% ../nbs/09_fits_blocks.ipynb #30540835
 _READ_ERRORS = (
@@ -113,8 +113,93 @@ def open_fits(path: Path) -> fits.HDUList:
         raise
     return hdus
 
-# %% ../nbs/09_fits_blocks.ipynb #4bda289c
-def find_table(hdus: fits.HDUList, name: str, path: Path) -> fits.BinTableHDU:
+# %% ../nbs/09_fits_blocks.ipynb #bffe0821
+_CARD = re.compile(r"(TTYPE|TFORM|TUNIT|TSCAL|TZERO|NAXIS)(\d+) *= *('(?:[^']|'')*'|[^ /]+)")
+_KINDS = {"L": "i1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
+_WIDTHS = {"A": 1, "P": 8, "Q": 16}
+_NUMBERS = "BIJKED"
+
+
+@dataclass(frozen=True)
+class _Column:
+    """What a header says of one column."""
+
+    name: str
+    form: str
+    unit: str
+    scale: float
+    zero: float
+
+    @property
+    def dtype(self) -> tuple[Any, ...]:
+        """Entry of the record's type."""
+        found = re.match(r"(\d*)([A-Z])", self.form)
+        if found is None:
+            raise ValueError(f"column {self.name} has the format {self.form!r}")
+        repeat, kind = int(found[1] or 1), found[2]
+        if kind in _KINDS:
+            return (self.name, _KINDS[kind]) if repeat == 1 else (self.name, _KINDS[kind], (repeat,))
+        size = (repeat + 7) // 8 if kind == "X" else repeat * _WIDTHS[kind]
+        return (self.name, f"V{size}")
+
+
+def _cards(path: Path, start: int, stop: int) -> dict[tuple[str, int], str]:
+    """Read the cards of a table's header that say where its numbers are."""
+    with _open_bytes(path) as handle:
+        handle.seek(start)
+        text = handle.read(stop - start).decode("ascii", "replace")
+    found = (_CARD.match(text, place, place + 80) for place in range(0, len(text), 80))
+    values = {(card[1], int(card[2])): card[3] for card in found if card is not None}
+    return {key: v[1:-1].replace("''", "'").rstrip() if v.startswith("'") else v for key, v in values.items()}
+
+# %% ../nbs/09_fits_blocks.ipynb #ee4fa5e5
+class TableLayout:
+    """
+    Where the numbers of a binary table are.
+
+    Attributes
+    ----------
+    path : Path
+    name : str
+        Of the table.
+    n_rows, start : int
+        Rows, and the first byte of the first one.
+    dtype : numpy.dtype
+        Record of one row.
+    names : list of str
+        Columns, as the header spells them.
+    """
+
+    def __init__(self, hdu: fits.BinTableHDU, path: Path) -> None:
+        self.path, self.name = path, str(hdu.name)
+        with reading(path):
+            place = hdu.fileinfo()
+            cards, self.start = _cards(path, int(place["hdrLoc"]), int(place["datLoc"])), int(place["datLoc"])
+            self.n_rows = int(cards["NAXIS", 2])
+            columns = [self._column(cards, n) for n in range(1, 1 + sum(key[0] == "TFORM" for key in cards))]
+            self.dtype = np.dtype([column.dtype for column in columns])
+            if self.dtype.itemsize != int(cards["NAXIS", 1]):
+                raise ProdconfError(
+                    f"{path}: table {self.name}: rows of {cards['NAXIS', 1]} bytes contradict its columns"
+                )
+        self.names = [column.name for column in columns]
+        self._columns = {column.name.upper(): column for column in columns}
+
+    def _column(self, cards: dict[tuple[str, int], str], n: int) -> _Column:
+        """Collect what the cards say of one column."""
+        if not cards.get(("TTYPE", n)):
+            raise ProdconfError(f"{self.path}: table {self.name} has a column without a name")
+        scale, zero = (
+            float(cards.get((key, n), default).replace("D", "E")) for key, default in (("TSCAL", "1"), ("TZERO", "0"))
+        )
+        return _Column(cards["TTYPE", n], cards["TFORM", n], cards.get(("TUNIT", n), ""), scale, zero)
+
+    def column(self, name: str) -> _Column:
+        """Return what is known of a column, named in any case of letters."""
+        return self._columns[name.upper()]
+
+
+def find_table(hdus: fits.HDUList, name: str, path: Path) -> TableLayout:
     """
     Find one table by its name.
 
@@ -129,13 +214,12 @@ def find_table(hdus: fits.HDUList, name: str, path: Path) -> fits.BinTableHDU:
             present = ", ".join(hdu.name for hdu in hdus[1:]) or "no table"
             count = f"{len(found)} times the" if found else "no"
             raise ProdconfError(f"{path}: has {count} table {name!r} (it holds {present})")
-        if not all(isinstance(column, str) for column in found[0].columns.names):
-            raise ProdconfError(f"{path}: table {name} has a column without a name")
-        if not found[0].columns.names or found[0].header["NAXIS2"] < 1:
-            raise ProdconfError(f"{path}: table {name} has no rows")
-    return found[0]
+    table = TableLayout(found[0], path)
+    if not table.names or table.n_rows < 1:
+        raise ProdconfError(f"{path}: table {name} has no rows")
+    return table
 
-# %% ../nbs/09_fits_blocks.ipynb #9625838b
+# %% ../nbs/09_fits_blocks.ipynb #68f0b4af
 @dataclass(frozen=True)
 class RowBlock:
     """Some rows of a table as they are stored: a record array and the number of its first row."""
@@ -148,24 +232,14 @@ class RowBlock:
         return len(self.rows)
 
 
-@dataclass(frozen=True)
-class _Column:
-    """Where a column stands in the record, and how its numbers are to be read."""
-
-    name: str
-    scale: float
-    zero: float
-
-
-def _number_column(hdu: fits.BinTableHDU, name: str, dtype: np.dtype[Any], path: Path) -> _Column:
-    """Find a column that holds one number per row."""
-    what = f"{path}: table {hdu.name}, column {name}"
-    column = hdu.columns[name]
-    if not re.fullmatch(r"\d*[BIJKED]", str(column.format).strip()):
-        raise ProdconfError(f"{what}: must hold numbers, got format {column.format}")
-    if dtype[column.name].shape:
-        raise ProdconfError(f"{what}: must hold one number a row, got {dtype[column.name].shape}")
-    return _Column(column.name, float(column.bscale or 1), float(column.bzero or 0))
+def _number_column(table: TableLayout, name: str, single: bool) -> _Column:
+    """Find a column that holds numbers, one per row if `single`."""
+    column, what = table.column(name), f"{table.path}: table {table.name}, column {name}"
+    if not re.fullmatch(rf"\d*[{_NUMBERS}]", column.form):
+        raise ProdconfError(f"{what}: must hold numbers, got format {column.form}")
+    if single and table.dtype[column.name].shape:
+        raise ProdconfError(f"{what}: must hold one number a row, got {table.dtype[column.name].shape}")
+    return column
 
 # %% ../nbs/09_fits_blocks.ipynb #232d6bf4
 def _last_group(*columns: NDArray[Any]) -> int:
@@ -178,37 +252,30 @@ def _last_group(*columns: NDArray[Any]) -> int:
             break
     return int(np.argmin(same[::-1])) if not same.all() else len(same)
 
-# %% ../nbs/09_fits_blocks.ipynb #a44aca85
+# %% ../nbs/09_fits_blocks.ipynb #4692fd60
 class TableRows:
     """
     The rows of one table, read in blocks.
 
     Parameters
     ----------
-    hdu : astropy.io.fits.BinTableHDU
-        The table, of an open file.
+    table : TableLayout
+        Where its numbers are.
     names : list of str
         Columns that are wanted.
-    path : Path
-        The file.
+    single : bool
+        Whether columns must hold one number per row.
 
     Raises
     ------
     ProdconfError
-        If a column is no column of single numbers, or the layout contradicts itself.
+        If a column is no column of (single) numbers.
     """
 
-    def __init__(self, hdu: fits.BinTableHDU, names: list[str], path: Path) -> None:
-        self.path, self.name = path, hdu.name
-        with reading(path):
-            self.n_rows = int(hdu.header["NAXIS2"])
-            self._start = int(hdu.fileinfo()["datLoc"])
-            self._dtype = hdu.columns.dtype.newbyteorder(">")
-            if self._dtype.itemsize != int(hdu.header["NAXIS1"]):
-                raise ProdconfError(
-                    f"{path}: table {hdu.name}: rows of {hdu.header['NAXIS1']} bytes contradict its columns"
-                )
-            self._columns = {name: _number_column(hdu, name, self._dtype, path) for name in names}
+    def __init__(self, table: TableLayout, names: list[str], *, single: bool = True) -> None:
+        self.path, self.name, self.n_rows = table.path, table.name, table.n_rows
+        self._start, self._dtype = table.start, table.dtype
+        self._columns = {name: _number_column(table, name, single) for name in names}
 
     def column(self, block: RowBlock, name: str) -> NDArray[Any]:
         """Return a wanted column of a block, in the machine's own byte order, scaled as the header says."""
@@ -218,7 +285,9 @@ class TableRows:
         if column.scale == 1 and column.zero == 0:
             return values
         if column.scale == 1 and values.dtype.kind in "iu" and column.zero % 1 == 0:
-            return values.astype(np.int64) + int(column.zero)
+            values = values.astype(np.int64, copy=False)
+            values += int(column.zero)
+            return values
         return values * column.scale + column.zero
 
     def _fill(self, handle: FileIO | gzip.GzipFile, rows: NDArray[Any], first: int) -> None:
@@ -257,15 +326,20 @@ class TableRows:
             read = 0
             while read < self.n_rows:
                 new = min(size, self.n_rows - read)
-                rows = np.empty(len(held) + new, self._dtype)
-                rows[: len(held)] = held
                 with reading(self.path):
+                    rows = np.empty(len(held) + new, self._dtype)
+                    rows[: len(held)] = held
                     self._fill(handle, rows[len(held) :], read)
                 start, read = read - len(held), read + new
                 n_held = _last_group(*(rows[name] for name in groups)) if groups and read < self.n_rows else 0
                 held = rows[len(rows) - n_held :]
                 if n_held < len(rows):
                     yield RowBlock(rows[: len(rows) - n_held], start)
+
+    def read(self) -> dict[str, NDArray[Any]]:
+        """Return the wanted columns of a small table."""
+        block = next(self.blocks(self.n_rows))
+        return {name: self.column(block, name) for name in self._columns}
 
     def pieces(self, number: int, size: int) -> Iterator[RowBlock]:
         """Yield `number` pieces of `size` rows, evenly spread over the table; all of it where that is not more."""

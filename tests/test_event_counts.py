@@ -85,7 +85,7 @@ def check(counts, columns, index=None):
 
 def test_counts_are_those_of_a_dictionary(tmp_path):
     columns = events()
-    counts = count_events(write(tmp_path / "a.fits", columns))
+    counts = count_events(write(tmp_path / "a.fits", columns), reco=True)
     check(counts, columns)
     assert counts.index is None
     np.testing.assert_array_equal(counts.true.squares, counts.n_true)
@@ -101,19 +101,17 @@ def test_counts_are_those_of_a_dictionary(tmp_path):
 @pytest.mark.parametrize("index", [1.5, 3.0])
 def test_weights(tmp_path, index):
     columns = events()
-    check(count_events(write(tmp_path / "a.fits", columns), index=index), columns, index)
+    check(count_events(write(tmp_path / "a.fits", columns), index=index, reco=True), columns, index)
 
 
 def test_the_thrown_index_weights_nothing(tmp_path):
-    assert count_events(write(tmp_path / "a.fits", events()), index=2.0).index is None
+    assert count_events(write(tmp_path / "a.fits", events()), index=2.0, reco=True).index is None
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_many_blocks_and_threads(tmp_path, monkeypatch, workers):
+def test_many_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(event_counts, "_BLOCK", 1000)
-    monkeypatch.setattr(event_counts, "_n_workers", lambda: workers)
     columns = events()
-    counts = count_events(write(tmp_path / "a.fits", columns))
+    counts = count_events(write(tmp_path / "a.fits", columns), reco=True)
     check(counts, columns)
     assert not counts.ratio.exact
     r = single(columns["energy_reco"]) / single(columns["energy_true"]) - 1
@@ -124,15 +122,11 @@ def test_many_blocks_and_threads(tmp_path, monkeypatch, workers):
         np.testing.assert_allclose(counts.ratio.quantile(0.5)[j], np.median(inside) + 1, rtol=4e-3)
 
 
-def test_threads_change_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(event_counts, "_BLOCK", 500)
-    file, found = write(tmp_path / "a.fits", events()), []
-    for workers in (1, 4):
-        monkeypatch.setattr(event_counts, "_n_workers", lambda n=workers: n)
-        found.append(count_events(file, index=1.7))
-    one, other = found
-    for name in ("sums", "passes_squared", "squares", "largest", "by_run"):
-        assert (getattr(one.reco, name) == getattr(other.reco, name)).all()
+def test_reconstructed_energy_is_counted_when_asked_for(tmp_path):
+    file = write(tmp_path / "a.fits", events())
+    one, other = count_events(file), count_events(file, reco=True)
+    assert (one.reco, one.n_reco, one.migration) == (None, None, None)
+    assert (one.true.sums == other.true.sums).all()
     assert (one.pair_sums == other.pair_sums).all()
 
 
@@ -141,12 +135,12 @@ def test_showers_that_do_not_stand_together(tmp_path, monkeypatch, block):
     monkeypatch.setattr(event_counts, "_BLOCK", block)
     columns = events()
     order = np.random.default_rng(3).permutation(columns["run"].size)
-    check(count_events(write(tmp_path / "a.fits", {k: v[order] for k, v in columns.items()})), columns)
+    check(count_events(write(tmp_path / "a.fits", {k: v[order] for k, v in columns.items()}), reco=True), columns)
 
 
 def test_without_reuse_every_event_is_a_shower(tmp_path):
     columns = events(n_use=1)
-    counts = count_events(write(tmp_path / "a.fits", columns, n_use=1))
+    counts = count_events(write(tmp_path / "a.fits", columns, n_use=1), reco=True)
     check(counts, columns)
     assert (counts.pair_sums == 0).all()
 
@@ -158,7 +152,7 @@ def test_pairs_give_the_correlation(tmp_path):
     shared = rng.normal(size=N_SHOWERS)[shower]
     error = 0.2 * (np.sqrt(0.6) * shared + np.sqrt(0.4) * rng.normal(size=shower.size))
     columns["energy_reco"] = columns["energy_true"] * np.exp(error)
-    counts = count_events(write(tmp_path / "a.fits", columns))
+    counts = count_events(write(tmp_path / "a.fits", columns), reco=True)
     mean = counts.clipped_sums[0] / counts.n_true
     variance = counts.clipped_sums[1] / counts.n_true - mean**2
     pairs = counts.pair_sums[0] - 2 * mean * counts.pair_sums[1] + mean**2 * counts.pair_sums[2]
@@ -171,7 +165,7 @@ def test_a_cut_that_leaves_nothing(tmp_path):
     columns["altitude_true"] = np.full(columns["run"].size, 66.0)
     path = tmp_path / "a.fits"
     write(path, columns)
-    counts = count_events(DL2File(path, offset_max=1.0))
+    counts = count_events(DL2File(path, offset_max=1.0), reco=True)
     assert counts.n_events == 0
     assert (counts.true.sums == 0).all()
     assert np.isnan(counts.ratio.quantile(0.5)).all()
@@ -183,11 +177,11 @@ def test_a_cut_in_offset(tmp_path):
     path = tmp_path / "a.fits"
     write(path, columns)
     keep = 70 - columns["altitude_true"] <= 2
-    counts = count_events(DL2File(path, offset_max=2.0))
+    counts = count_events(DL2File(path, offset_max=2.0), reco=True)
     assert counts.n_events == pytest.approx(keep.sum(), abs=2)
 
 
 @pytest.mark.parametrize("index", [np.nan, np.inf])
 def test_a_bad_index_is_refused(tmp_path, index):
     with pytest.raises(ProdconfError, match="index must be finite"):
-        count_events(write(tmp_path / "a.fits", events()), index=index)
+        count_events(write(tmp_path / "a.fits", events()), index=index, reco=True)
