@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
 from prodconf.errors import ProdconfError
-from prodconf.grid_coordinates import PilotPoints, grid_weights, interpolate, leave_one_out
+from prodconf.grid_coordinates import (
+    PilotPoints,
+    find_nodes,
+    grid_weights,
+    interpolate,
+    leave_one_out,
+    left_out_weights,
+)
 
 
 def lattice(zenith, azimuth, nsb):
@@ -138,3 +145,76 @@ def test_leave_one_out_does_not_count_the_noise_of_the_pilots():
     plain, clean = np.mean(np.square(found), axis=0)
     assert plain == pytest.approx(0.1**2 * 1.5, rel=0.15)  # own variance and that of two neighbours
     assert clean < 0.4 * plain  # the positive part of what fluctuates around zero
+
+
+OFFSETS = np.array([0.0, 0.5, 1.5, 4.0])
+
+
+def camera():
+    return np.array([(z, a, o) for z in (20.0, 40.0, 60.0) for a in (0.0, 180.0) for o in OFFSETS]).T
+
+
+def test_offset_is_a_fourth_axis_linear_in_solid_angle():
+    zenith, azimuth, offset = camera()
+    points = PilotPoints(zenith, azimuth, 0.24, offset=offset)
+    assert points.shape == (3, 2, 1, 4)
+    assert points.is_lattice
+    rng = np.random.default_rng(5)
+    values = rng.random(24)
+    log_sec = -np.log(np.cos(np.deg2rad([20.0, 40.0, 60.0])))
+    reference = RegularGridInterpolator((log_sec, [0.0, 1.0], 1 - np.cos(np.deg2rad(OFFSETS))), values.reshape(3, 2, 4))
+    z, a, o = rng.uniform(20, 60, 60), rng.uniform(0, 180, 60), rng.uniform(0, 4, 60)
+    share = (1 - np.cos(np.deg2rad(a))) / 2
+    expected = reference(np.column_stack([-np.log(np.cos(np.deg2rad(z))), share, 1 - np.cos(np.deg2rad(o))]))
+    ours, _ = interpolate(grid_weights(points, z, a, 0.24, offset=o), values)
+    np.testing.assert_allclose(ours, expected, rtol=1e-9)
+    back, _ = interpolate(grid_weights(points, zenith, azimuth, 0.24, offset=offset), values)
+    assert back.tolist() == values.tolist()
+
+
+def test_scattered_pilots_with_offsets_reproduce_a_plane():
+    zenith, azimuth, offset = (column[:-1] for column in camera())
+    points = PilotPoints(zenith[azimuth == 0], 0.0, 0.24, offset=offset[azimuth == 0])
+    keep = np.arange(len(points)) != 5
+    points = points.chosen(keep)
+    assert not points.is_lattice
+    plane = lambda z, o: 2 - np.log(np.cos(np.deg2rad(z))) - 30 * (1 - np.cos(np.deg2rad(o)))  # noqa: E731
+    ask = np.array([25.0, 33.0, 45.0]), np.array([0.3, 1.0, 2.0])
+    ours, _ = interpolate(grid_weights(points, ask[0], 0, 0.24, offset=ask[1]), plane(points.zenith, points.offset))
+    np.testing.assert_allclose(ours, plane(*ask), rtol=1e-9)
+
+
+def test_offset_is_never_dropped():
+    flat = PilotPoints([20, 40], 0.0, 0.24, offset=1.0)
+    with pytest.raises(ProdconfError, match=r"offset 2 deg is outside the pilots \(.*offset 1 deg\)"):
+        grid_weights(flat, 30, 0, 0.24, offset=2.0)
+    with pytest.raises(ProdconfError, match="offset must be given: the pilots have one"):
+        grid_weights(flat, 30, 0, 0.24)
+    with pytest.raises(ProdconfError, match="offset must not be given: the pilots have none"):
+        grid_weights(PilotPoints([20, 40], 0.0, 0.24), 30, 0, 0.24, offset=0.0)
+    near = grid_weights(flat, [20, 20], 0, 0.24, offset=[1.0, 7.0], outside="nearest")
+    assert near.outside.tolist() == [False, True]
+    with pytest.raises(ProdconfError, match="offset must lie in"):
+        PilotPoints([20, 40], 0.0, 0.24, offset=-1.0)
+    with pytest.raises(ProdconfError, match=r"more than one at .*offset 1 deg"):
+        PilotPoints([20, 20], 0.0, 0.24, offset=[1.0, 1.01])
+
+
+def test_nodes_of_offsets_are_found_within_the_tolerance():
+    nodes, labels = find_nodes([20, 20, 20], 0.0, 1.0, offset=[0.5, 0.50001, 3.0])
+    assert [node.size for node in nodes] == [1, 1, 1, 2]
+    assert labels[3].tolist() == [0, 0, 1]
+
+
+def test_weights_of_what_is_left_out_never_hold_it():
+    zenith, azimuth, offset = camera()
+    points = PilotPoints(zenith, azimuth, 0.24, offset=offset)
+    found = list(left_out_weights(points))
+    assert [axis for axis, _, _ in found] == ["zenith", "offset", "offset"]
+    for _, out, weights in found:
+        dense = weights.matrix.toarray()
+        assert dense.shape == (out.size, len(points))
+        assert np.all(dense[:, out] == 0)
+        np.testing.assert_allclose(dense.sum(axis=1), 1)
+    loss = 1 - 40 * (1 - np.cos(np.deg2rad(offset)))
+    assert leave_one_out(points, loss) == {axis: pytest.approx(0, abs=1e-12) for axis in ("zenith", "offset")}
