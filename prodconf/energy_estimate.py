@@ -46,7 +46,7 @@ def _sparsity(quantiles: BinnedQuantiles, probability: float) -> Array:
     enough = quantiles.counts * min(probability, 1 - probability) >= 1
     return np.where(enough & (quantiles.counts >= MINIMUM_EVENTS), slope, np.nan)
 
-# %% ../nbs/29_energy_estimate.ipynb #a957183b
+# %% ../nbs/29_energy_estimate.ipynb #1111e005
 def quantile_uncertainty(quantiles: BinnedQuantiles, probability: float, *, design_effect: ArrayLike = 1.0) -> Array:
     """
     Standard error of a sample quantile in every bin (Woodruff 1952).
@@ -171,7 +171,7 @@ def _resolution_uncertainty(ratio: BinnedQuantiles, correlation: Array, partners
     variance = moved(low, low) * left**2 + moved(high, high) * right**2 - 2 * moved(low, high) * left * right
     return np.sqrt(np.maximum(variance, 0.0) / np.maximum(ratio.counts, 1.0)) / 2
 
-# %% ../nbs/29_energy_estimate.ipynb #1595a30a
+# %% ../nbs/29_energy_estimate.ipynb #14017138
 def _moments(counts: EventCounts) -> tuple[Array, Array]:
     """Return mean and standard deviation of r."""
     k = np.asarray(counts.n_true, dtype=np.float64)
@@ -185,7 +185,7 @@ def _kurtosis(ratio: BinnedQuantiles) -> Array:
     p = 1 / (1 + np.exp(-np.linspace(-16, 16, 129)))
     weight, k = p * (1 - p) / np.sum(p * (1 - p)), ratio.counts
     places = (k * p[:, None] - 0.5) / np.maximum(k - 1, 1.0)
-    values = np.array([ratio.quantile(place) for place in np.maximum(places, 1e-12)])
+    values = ratio.quantile(np.maximum(places, 1e-12))
     distance = (values - weight @ values) ** 2
     return _divide(weight @ distance**2, (weight @ distance) ** 2, 1.0)
 
@@ -259,7 +259,7 @@ def energy_estimate(counts: EventCounts) -> EnergyEstimate:
         n_effective=known / _relative_variance(counts, correlation, partners),
     )
 
-# %% ../nbs/29_energy_estimate.ipynb #b987eb23
+# %% ../nbs/29_energy_estimate.ipynb #5090c262
 def required_events_bias(estimate: EnergyEstimate, n_simulated: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
     """
     Thrown events per bin that bring the standard error of the energy bias to a target.
@@ -345,7 +345,7 @@ class _ShowerPart:
         upper = np.maximum(_divide(squares, k, 1.0), 1.0)
         return np.clip(_divide(variance, k * mean * (1 - mean), 1.0), 1.0, upper), _divide(k**2, squares, 0.0)
 
-# %% ../nbs/29_energy_estimate.ipynb #286d4fba
+# %% ../nbs/29_energy_estimate.ipynb #32308da5
 class _Angles:
     """Angles in bins, kept or counted."""
 

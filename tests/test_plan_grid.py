@@ -1,11 +1,14 @@
 """Grids against interpolation by hand between pilots whose limits are given."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy import units as u
 
 from prodconf.errors import ProdconfError
 from prodconf.loss_tails import TailLimit, Verdict
+from prodconf.metrics import Metric, Metrics
 from prodconf.pilot_limits import PilotLimits, PilotPoint
 from prodconf.pilot_statistics import PilotStatistics, Requirement
 from prodconf.plan_configuration import Grid
@@ -59,6 +62,7 @@ def evaluation(zenith: float, *, azimuth=0.0, nsb=0.24, index=2.0) -> PilotStati
             "design_effect",
             "relative_uncertainty",
             "effective_area",
+            "bias_uncertainty",
             "n_effective",
             "density",
             "density_bound",
@@ -72,7 +76,11 @@ def evaluation(zenith: float, *, azimuth=0.0, nsb=0.24, index=2.0) -> PilotStati
         azimuth=azimuth,
         nsb_level=nsb,
         index=index,
-        target=0.05,
+        axis="true",
+        targets=Metrics(uncertainty_effective_area=Metric(target=0.05, energy_min=1.0, energy_max=2.0)),
+        thrown_area=np.pi * 2000.0**2,
+        n_use=1,
+        decided_by=np.array(["uncertainty_effective_area"]),
         energy_edges=np.array([1.0, 2.0]),
         requested=np.array([True]),
         status=np.array(["ok"]),
@@ -266,6 +274,16 @@ def test_number_of_events_by_hand():
     assert at_40["n_events_sigma"] / at_40["n_events"] == pytest.approx(np.hypot((1 - w) * 0.1, w * 0.05))
     assert np.isnan(rows["n_events"][2:]).all()
     assert list(rows["n_events_status"]) == ["ok", "ok", "not_requested", "not_requested"]
+
+
+def test_reused_showers_count_for_less_on_a_smaller_disc():
+    """D' - 1 = (D - 1) A / A', by hand for a pilot of 2000 m planned to 1000 m, at most the uses."""
+    needs = [need(1e-3, bound=2e-3)]
+    for n_use, design, after in ((20, 1.5, 3.0), (10, 4.0, 10.0), (1, 1.0, 1.0)):
+        one = replace(evaluation(20.0), n_use=n_use, design_effect=np.array([design]))
+        row = plan_grid(table(TWO[0]), [one], needs, grid=grid([20]))[0]
+        assert row["n_events"] == pytest.approx(events(1e-3, 0.01, 330, 1000, 6) * after / design)
+        assert row["n_events_bound"] == pytest.approx(2 * row["n_events"])
 
 
 def test_status_and_bound_of_the_number_travel():
