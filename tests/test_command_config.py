@@ -1,0 +1,146 @@
+"""`prodconf config`: what it prints and writes, for generated pilots and for the real ones."""
+
+import json
+
+import astropy.units as u
+import pytest
+from astropy.table import QTable
+
+from prodconf.corsika_limits_table import write_limits
+from prodconf.metrics import Metric, Metrics, write_metrics
+
+
+def keywords(text):
+    """Read CORSIKA's keywords from a text that has other lines as well."""
+    names = {"RUNNR", "EVTNR", "NSHOW", "PRMPAR", "ESLOPE", "ERANGE", "THETAP", "PHIP", "VIEWCONE", "CSCAT"}
+    lines = [line.split() for line in text.splitlines() if line.split()[:1] and line.split()[0] in names]
+    return {name: [float(x) for x in rest] for name, *rest in lines}
+
+
+@pytest.fixture(scope="module")
+def pilot(small_sample):
+    """DL2 file of the first pilot of the small sample."""
+    return small_sample.dl2_events[0]
+
+
+@pytest.fixture(scope="module")
+def limits(tmp_path_factory):
+    """A table with two pointings of one array."""
+    table = QTable(
+        {
+            "primary_particle": ["gamma", "gamma"],
+            "array_name": ["full array", "full array"],
+            "zenith": [20, 40] * u.deg,
+            "azimuth": [0, 0] * u.deg,
+            "nsb_level": [0.24, 0.24],
+            "lower_energy_limit": [10, 20] * u.GeV,
+            "upper_radius_limit": [900, 1200] * u.m,
+            "viewcone_radius": [6, 6] * u.deg,
+        }
+    )
+    path = tmp_path_factory.mktemp("limits") / "limits.ecsv"
+    write_limits(table, path)
+    return path
+
+
+def test_the_block_is_that_of_the_table(run, pilot, limits, tmp_path):
+    place, facts = tmp_path / "gamma.inp", tmp_path / "gamma.json"
+    options = ("--zenith", "20 deg", "--azimuth", "0", "--nsb", "0.24", "--declination", "-4", "--uses", 5)
+    status, out, err = run(
+        "config", pilot, "--limits", limits, *options, "--showers-per-run", 1000, "-o", place, "--parameters", facts
+    )
+    assert (status, err) == (0, "")
+    card = keywords(place.read_text())
+    assert card["ERANGE"][0] == 10
+    assert card["CSCAT"] == [5, 90_000, 0]
+    assert card["VIEWCONE"] == [0, 6]
+    assert card["THETAP"] == [20, 20]
+    assert card["PHIP"] == [176, 176]
+    assert card["PRMPAR"] == [1]
+    assert card["NSHOW"] == [1000]
+    assert keywords(out) == card
+    assert f"Written: {place}, {facts}" in out
+    made = json.loads(facts.read_text())
+    assert made["parameters"]["core_scatter_radius"] == {"value": 900.0, "unit": "m"}
+    assert made["parameters"]["number_of_events"] is None
+    assert [entry["file"] for entry in made["provenance"]["inputs"]] == [pilot.name, limits.name]
+
+
+def test_metrics_bring_a_number_of_events(run, pilot, tmp_path):
+    metrics = tmp_path / "metrics.yml"
+    target = Metric(target=0.1, energy_min=0.03, energy_max=0.15)
+    write_metrics(Metrics(uncertainty_effective_area=target), metrics)
+    first = ("config", pilot, "--metrics", metrics, "--particle", "gamma", "--showers-per-run", 1000)
+    numbers = []
+    for more in ((), ("--bound",)):
+        status, out, err = run(*first, "--first-run", 77, *more)
+        assert (status, err) == (0, "")
+        line = next(line for line in out.splitlines() if line.strip().startswith("number_of_events"))
+        card = keywords(out)
+        assert card["RUNNR"] == [77]
+        assert card["NSHOW"][0] <= 1000
+        thrown = next(line for line in out.splitlines() if line.startswith("* Thrown: "))
+        numbers.append((int(line.split()[-1]), int(thrown.split()[2])))
+    (estimate, planned), (same, bound) = numbers
+    assert 0 < estimate == same
+    assert planned >= estimate
+    assert bound > planned
+
+
+def test_nothing_is_replaced_unasked(run, pilot, tmp_path):
+    place = tmp_path / "gamma.inp"
+    place.write_text("mine")
+    first = ("config", pilot, "--particle", "gamma", "-o", place)
+    status, _, err = run(*first)
+    assert status == 1
+    assert str(place) in err
+    assert place.read_text() == "mine"
+    assert run(*first, "--overwrite")[0] == 0
+    assert keywords(place.read_text())["PRMPAR"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "primary_particle must be given"),
+        (("--particle", "graviton"), "particle must be one of"),
+        (("--particle", "gamma", "--zenith", "95"), "zenith"),
+        (("--particle", "gamma", "--zenith", "20 m"), "zenith"),
+        (("--particle", "gamma", "--declination", "west"), "declination"),
+        (("--particle", "gamma", "--uses", "21"), "n_use must be a whole number from 1 to 20"),
+        (("--particle", "gamma", "--offset-max", "nan"), "offset"),
+        (("--particle", "gamma", "--simulated-fraction", "some"), "fraction"),
+        (("--particle", "gamma", "--first-run", "1000000"), "run_number"),
+    ],
+)
+def test_bad_options_end_in_one_sentence(run, pilot, options, message):
+    status, _, err = run("config", pilot, *options)
+    assert status == 1
+    assert message in err
+    assert err.count("\n") == 1
+    assert err.startswith("prodconf: ")
+
+
+def test_outside_the_table(run, pilot, limits):
+    asked = ("config", pilot, "--limits", limits, "--zenith", "60")
+    status, _, err = run(*asked)
+    assert status == 1
+    assert "outside" in err
+    status, out, _ = run(*asked, "--nearest")
+    assert status == 0
+    assert "OUTSIDE" in out
+    assert keywords(out)["CSCAT"][1] == 120_000
+
+
+def test_real_pilot(run, shared_data):
+    file = shared_data / "dl2/prod6_LaPalma-20deg_gamma_cone.N.Am-4LSTs09MSTs_ID0_reduced.fits"
+    table = shared_data / "limits/corsika_limits_v0.33.ecsv"
+    asked = ("config", file, "--limits", table, "--array", "CTAO-North-Alpha", "--nsb", "0.24")
+    status, out, err = run(*asked, "--offset-max", "1", "--simulated-fraction", "runs")
+    assert (status, err) == (0, "")
+    card = keywords(out)
+    assert card["NSHOW"] == [100_000]
+    assert card["CSCAT"][0] == 20
+    assert card["THETAP"] == [20, 20]
+    assert card["VIEWCONE"][1] <= 10
+    assert run("config", "missing.fits")[0] == 1

@@ -1,0 +1,267 @@
+"""`prodconf evaluate` and `prodconf statistics`: what they print, write and refuse."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from astropy.table import QTable
+
+from prodconf.calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
+from prodconf.derive_production_statistics import ProductionStatisticsDerivator
+from prodconf.dl2_events import DL2Header, write_dl2
+
+EDGES = np.logspace(-1.5, 1, 26)
+METRICS = {
+    "uncertainty_effective_area": {
+        "target_uncertainty": {"value": 0.05},
+        "energy_range": {"value": [0.39, 6.4], "unit": "TeV"},
+    }
+}
+N_HELD = 12
+
+
+def write_pilot(path, zenith, highest=10.0):
+    """Write a pilot of one pointing whose area rises to a plateau and ends at the highest energy."""
+    rng = np.random.default_rng(zenith)
+    thrown = 4e5 * np.diff(-1 / EDGES) / (1 / EDGES[0] - 1 / EDGES[-1])
+    threshold = 0.08 / np.cos(np.deg2rad(zenith)) ** 2.5
+    efficiency = 0.1 * np.minimum(1, EDGES[1:] / threshold) ** 3 * (EDGES[1:] < highest * 1.01)
+    passed = rng.binomial(thrown.astype(int), efficiency)
+    energy = np.concatenate(
+        [rng.uniform(a * 1.001, b * 0.999, k) for a, b, k in zip(EDGES[:-1], EDGES[1:], passed, strict=True)]
+    )
+    azimuth = np.full(energy.size, 180.0)
+    altitude = 90 - zenith - np.rad2deg(np.arccos(rng.uniform(np.cos(np.deg2rad(5)), 1, energy.size)))
+    write_dl2(
+        path,
+        DL2Header(400_000, 1, 1000.0, 5.0, EDGES[0], EDGES[-1], -2.0, zenith=zenith, azimuth=180.0),
+        energy_edges=EDGES,
+        n_simulated=thrown,
+        run=np.ones(energy.size, dtype=int),
+        energy_true=energy,
+        energy_reco=energy,
+        azimuth_true=azimuth,
+        altitude_true=altitude,
+        azimuth_reco=azimuth,
+        altitude_reco=altitude,
+    )
+
+
+@pytest.fixture(scope="module")
+def pilots(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pilots")
+    for zenith in (20, 40):
+        write_pilot(folder / f"za{zenith}.fits", zenith)
+    write_pilot(folder / "blind.fits", 20, highest=EDGES[-5])
+    (folder / "metrics.yml").write_text(yaml.safe_dump(METRICS))
+    arguments = {
+        "base_path": ".",
+        "file_name_template": "za{zenith}.fits",
+        "zeniths": [20, "40 deg"],
+        "metrics_file": "metrics.yml",
+        "query_point": ["1 TeV", 180, 30, None, None],
+        "output_file": "from_yaml.json",
+    }
+    (folder / "statistics.yml").write_text(yaml.safe_dump(arguments))
+    return folder
+
+
+def one_line(text):
+    """Return the only line of a text."""
+    assert text.endswith("\n")
+    (line,) = text.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("command", ["evaluate", "statistics", "config"])
+def test_help_ends_in_an_example(run, command):
+    status, out, err = run(command, "--help")
+    assert (status, err) == (0, "")
+    example = " ".join(out.split("\n\n")[-1].split())
+    assert f"Example: prodconf {command} " in example
+    assert all(word in out for word in example.split() if word.startswith("--"))
+    assert f"  {command} " in run("--help")[1]
+
+
+# --- evaluate ---------------------------------------------------------------------------------------------------------
+def test_evaluate_prints_bins_and_verdicts(run, pilots):
+    status, out, err = run("evaluate", pilots / "za20.fits", "--metrics", pilots / "metrics.yml")
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split()[:3] == ["E_min/TeV", "E_max/TeV", "passed"]
+    held = StatisticalErrorEvaluator(str(pilots / "za20.fits")).counts.n_true[-N_HELD - 2 : -2]
+    assert [float(line.split()[2]) for line in lines[1 : N_HELD + 1]] == list(held)
+    assert "decides" in out
+    total = ProductionStatisticsDerivator(StatisticalErrorEvaluator(str(pilots / "za20.fits"), METRICS), METRICS).total
+    assert lines[N_HELD + 1 : N_HELD + 1 + len(total.verdicts())] == total.verdicts()
+    assert f"Events to throw: {total.n_events:.3g} +-" in out
+
+
+def test_evaluate_verbose_has_all_bins(run, pilots):
+    short, long = (run("evaluate", pilots / "za20.fits", "-m", pilots / "metrics.yml", *v)[1] for v in ((), ("-v",)))
+    assert len(long.splitlines()) - len(short.splitlines()) == EDGES.size - 1 - N_HELD
+
+
+@pytest.mark.parametrize("axis", ["reco", "true"])
+def test_evaluate_writes_a_table(run, pilots, tmp_path, axis):
+    out_file = tmp_path / "bins.ecsv"
+    command = ("evaluate", pilots / "za20.fits", "-m", pilots / "metrics.yml", "--energy-axis", axis, "-o", out_file)
+    status, out, err = run(*command)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1] == f"Written: {out_file}"
+    table = QTable.read(out_file)
+    assert len(table) == EDGES.size - 1
+    assert table.meta["provenance"]["configuration"]["energy_axis"] == axis
+    assert [row["file"] for row in table.meta["provenance"]["inputs"]] == ["za20.fits", "metrics.yml"]
+    before = out_file.read_bytes()
+    status, _, err = run(*command)
+    assert status == 1
+    assert "overwriting was not asked for" in one_line(err)
+    assert out_file.read_bytes() == before
+    assert run(*command, "--overwrite")[0] == 0
+
+
+def test_evaluate_says_what_is_undetermined(run, pilots):
+    status, out, _ = run("evaluate", pilots / "blind.fits", "-m", pilots / "metrics.yml")
+    assert status == 0
+    assert "Undetermined (too few events passed): 3.98 to 6.31 TeV" in out
+    assert "Verdict: undetermined." in out.splitlines()
+    assert "nan" not in out
+
+
+def test_evaluate_options_change_the_answer(run, pilots):
+    def events(*options):
+        status, out, _ = run("evaluate", pilots / "za20.fits", "-m", pilots / "metrics.yml", *options)
+        assert status == 0
+        return float(out.split("Events to throw: ")[1].split()[0])
+
+    assert events("--spectral-index", "1.5") < 0.5 * events()
+    reco = ("--energy-axis", "reco")
+    assert events("--simulated-fraction", "0.5", *reco) == pytest.approx(0.5 * events(*reco), rel=0.01)
+    assert events("--offset-max", "5 deg") == pytest.approx(events(), rel=1e-3)
+    assert events("--grid-point", "1 TeV", "180 deg", "20", "-", "0") == events()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--grid-point", "1", "180", "60", "-", "-"), "zenith"),
+        (("--grid-point", "1 m", "180", "20", "-", "-"), "--grid-point: energy"),
+        (("--offset-max", "wide"), "--offset-max"),
+        (("--offset-max", "0"), "offset_max"),
+        (("--simulated-fraction", "2"), "simulated_fraction"),
+        (("--simulated-fraction", "some"), "--simulated-fraction"),
+    ],
+)
+def test_evaluate_refuses(run, pilots, options, words):
+    status, out, err = run("evaluate", pilots / "za20.fits", "-m", pilots / "metrics.yml", *options)
+    assert (status, out) == (1, "")
+    assert words in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("evaluate",), "file"),
+        (("evaluate", "a.fits"), "--metrics"),
+        (("evaluate", "a.fits", "-m", "m.yml", "--grid-point", "1"), "--grid-point"),
+        (("evaluate", "a.fits", "-m", "m.yml", "--energy-axis", "both"), "--energy-axis"),
+        (("evaluate", "a.fits", "-m", "m.yml", "--spectral-index", "-2"), "--spectral-index"),
+        (("statistics", "a.yml", "b.yml"), "b.yml"),
+        (("statistics", "--query-point", "1", "2"), "--query-point"),
+    ],
+)
+def test_wrong_usage_is_status_2(run, arguments, words):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert words.lower() in err.lower()
+
+
+@pytest.mark.parametrize("name", ["nowhere.fits", "metrics.yml"])
+def test_evaluate_wants_a_dl2_file(run, pilots, name):
+    status, out, err = run("evaluate", pilots / name, "-m", pilots / "metrics.yml")
+    assert (status, out) == (1, "")
+    assert name in one_line(err)
+
+
+# --- statistics -------------------------------------------------------------------------------------------------------
+def options_of(pilots, output):
+    return (
+        *("--base-path", pilots, "--file-name-template", "za{zenith}.fits", "--zenith", "20", "--zenith", "40 deg"),
+        *("--metrics", pilots / "metrics.yml", "--query-point", "1 TeV", "180", "30", "-", "-", "-o", output),
+    )
+
+
+def test_statistics_from_options(run, pilots, tmp_path):
+    status, out, err = run("statistics", *options_of(pilots, tmp_path / "out.json"), "-v")
+    assert (status, err) == (0, "")
+    assert out.startswith("At energy 1 TeV, azimuth 180 deg, zenith 30 deg")
+    assert "za20.fits: " in out
+    assert out.splitlines()[-1] == f"Written: {tmp_path / 'out.json'}, {tmp_path / 'out.ecsv'}"
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert document["query_point"] == [1.0, 180.0, 30.0, None, None]
+    assert document["production_statistics"][0] > 0
+
+
+def test_statistics_from_a_file_and_options_that_replace_it(run, pilots, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("statistics", pilots / "statistics.yml")[0] == 0
+    written = json.loads((tmp_path / "from_yaml.json").read_text())
+    assert run("statistics", *options_of(pilots, "options.json"))[0] == 0
+    assert json.loads((tmp_path / "options.json").read_text())["records"] == written["records"]
+    status, out, _ = run(
+        "statistics", pilots / "statistics.yml", "--query-point", "1", "180", "20", "-", "-", "--overwrite"
+    )
+    assert status == 0
+    assert "zenith 20 deg" in out
+
+
+def test_statistics_refuses_before_it_works(run, pilots, tmp_path):
+    (tmp_path / "out.json").write_text("mine")
+    status, out, err = run("statistics", *options_of(pilots, tmp_path / "out.json"))
+    assert (status, out) == (1, "")
+    assert "overwriting was not asked for" in one_line(err)
+    assert (tmp_path / "out.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--zenith", "5"), "holds none of the pilot files"),
+        (("--zenith", "steep"), "--zenith"),
+        (("--query-point", "1", "180", "70", "-", "-"), "zenith"),
+        (("--query-point", "1", "0", "30", "-", "-"), "azimuth"),
+    ],
+)
+def test_statistics_refuses(run, pilots, tmp_path, options, words):
+    status, out, err = run("statistics", pilots / "statistics.yml", "-o", tmp_path / "x.json", *options)
+    assert (status, out) == (1, "")
+    assert words in one_line(err)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["- a list\n", "zenits: [20]\n", "zeniths: [20\n"])
+def test_statistics_of_a_wrong_file(run, tmp_path, text):
+    (tmp_path / "bad.yml").write_text(text)
+    status, out, err = run("statistics", tmp_path / "bad.yml")
+    assert (status, out) == (1, "")
+    one_line(err)
+
+
+def test_statistics_without_anything(run):
+    status, out, err = run("statistics")
+    assert (status, out) == (1, "")
+    assert "is missing" in one_line(err)
+
+
+def test_help_does_not_load_the_machinery():
+    """Nothing heavy is imported before a command runs."""
+    code = (
+        "import sys; import prodconf.command_line; "
+        "assert not {'astropy', 'matplotlib', 'scipy', 'pydantic'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
