@@ -189,7 +189,7 @@ def _join_tables(own: QTable | None, earlier: QTable | None, notes: list[str]) -
             best[key] = i
     return table[sorted(best.values())]
 
-# %% ../nbs/60_production_plan.ipynb #0f206034
+# %% ../nbs/60_production_plan.ipynb #32f80f12
 def _evaluate(
     entry: DL2Pilots, folder: Path, metrics: Metrics, index: float, progress: bool
 ) -> Iterator[tuple[Path, PilotStatistics, dict[str, float]]]:
@@ -197,6 +197,11 @@ def _evaluate(
     files = find_files(entry.files, folder, "dl2_events")
     for path in tqdm(files, desc="statistics", unit="file", disable=None if progress else True):
         file = DL2File(path, offset_max=entry.offset_max, simulated_fraction=entry.simulated_fraction)
+        if file.viewcone_max <= file.header.viewcone_min:
+            raise ProdconfError(
+                f"dl2_events: {path.name} was thrown at the one offset of {file.viewcone_max:g} deg; a plan over view "
+                "cones needs a pilot that fills one"
+            )
         pilot = pilot_statistics(file, metrics, index=index, nsb_level=entry.nsb_level)
         low, high = file.energy_range
         ranges = {"energy_min": low, "energy_max": high, "radius": file.core_scatter_max, "viewcone": file.viewcone_max}
