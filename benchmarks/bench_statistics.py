@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import venv
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from astropy.table import Table
 
 from prodconf.calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
 from prodconf.dl2_events import DL2Header, write_dl2
+from prodconf.errors import ProdconfWarning
 from prodconf.interpolation_handler import InterpolationHandler
 
 METRICS = {
@@ -208,6 +210,7 @@ def main() -> None:
     parser.add_argument("--evaluators", type=int, default=1000)
     parser.add_argument("--output", type=Path, help="ECSV file for the table")
     options = parser.parse_args()
+    warnings.simplefilter("ignore", ProdconfWarning)  # small pilots do not determine every bin
     with tempfile.TemporaryDirectory() as folder:
         python = options.predecessor or environment(Path(folder))
         rows = []

@@ -73,18 +73,18 @@ def _design_effect(
     found = np.where(some, exact, _divide(between, squares))
     return np.where(k > 0, np.maximum(found, 1.0), 1.0)
 
-# %% ../nbs/31_effective_area.ipynb #d1d0d336
+# %% ../nbs/31_effective_area.ipynb #3d544be3
 def _require_counts(k: Array, thrown: Array, counted: bool) -> None:
     """Refuse more events than were thrown: in a bin where they were counted, in total elsewhere."""
     if counted and (k > thrown).any():
         j = int(np.argmax(k - thrown))
         raise ProdconfError(
-            f"n_simulated must be at least the events that passed, got {thrown[j]:g} for {k[j]:g};"
+            f"n_simulated must be at least the events that passed, got {thrown[j]:g} thrown for {k[j]:g} passed;"
             " the normalisation is wrong"
         )
     if k.sum() > thrown.sum():
         raise ProdconfError(
-            f"n_simulated must be at least the events that passed, got {thrown.sum():g} for {k.sum():g};"
+            f"n_simulated must be at least the events that passed, got {thrown.sum():g} thrown for {k.sum():g} passed;"
             " the normalisation is wrong"
         )
 
