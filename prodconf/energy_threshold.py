@@ -155,8 +155,9 @@ def smooth_efficiency(
     at = bins[0] if energy is None else np.log(require_positive("energy", np.atleast_1d(np.asarray(energy, float))))
     return _fit(bins, at)
 
-# %% ../nbs/32_energy_threshold.ipynb #499cef0a
+# %% ../nbs/32_energy_threshold.ipynb #b5bd6fdd
 _LEAST_AT_PEAK = 50.0  # effective events of a place that may be the peak
+_CHOICE = 0.02  # by which the choice of the largest of many places moves the proven peak
 
 
 def _proven_peak(log_efficiency: Array, sigma: Array, n_effective: Array) -> tuple[int, float]:
@@ -233,7 +234,7 @@ def _crossing(curve: SmoothEfficiency, level: float) -> tuple[float, float, floa
     )
     return float(x[i] + share * (x[i + 1] - x[i])), float((y[-1] - y[0]) / (x[-1] - x[0])), sigma, n_effective
 
-# %% ../nbs/32_energy_threshold.ipynb #6b282c95
+# %% ../nbs/32_energy_threshold.ipynb #6b2f4bf9
 def _verdict(n_effective: float) -> dict[str, Any]:
     """Say what the events can answer."""
     if n_effective >= MINIMUM_COUNT:
@@ -260,7 +261,8 @@ def _top(bins: tuple[Array, ...], curve: SmoothEfficiency, reference: float | No
     """Return the place to search down from, and ln efficiency, uncertainty and effective events of the peak."""
     if reference is None:
         place, top = _proven_peak(np.log(curve.efficiency), curve.relative_uncertainty, curve.n_effective)
-        return place, top, float(curve.relative_uncertainty[place]), float(curve.n_effective[place])
+        sigma = float(np.hypot(curve.relative_uncertainty[place], _CHOICE))
+        return place, top, sigma, float(curve.n_effective[place])
     there = _fit(bins, np.log([reference]))  # type: ignore[arg-type]
     place = int(np.clip(np.searchsorted(curve.energy, reference), 0, len(curve.energy) - 1))
     columns = there.efficiency, there.relative_uncertainty, there.n_effective
