@@ -376,7 +376,7 @@ def required_events(
     uncertainty = relative_uncertainty(n_passed, n_simulated, design_effect=design_effect)
     return np.asarray(n_simulated, dtype=np.float64) * (uncertainty / require_positive("target", target)) ** 2
 
-# %% ../nbs/10_binomial.ipynb #d056e9cc
+# %% ../nbs/10_binomial.ipynb #0b4af6d7
 def required_events_bound(
     n_passed: ArrayLike,
     n_simulated: ArrayLike,
@@ -402,7 +402,8 @@ def required_events_bound(
     """
     low = clopper_pearson_lower(n_passed, n_simulated, confidence=confidence, design_effect=design_effect)
     wanted = require_positive("target", target)
-    return _divide(require_positive("design_effect", design_effect) * (1 - low), low * wanted**2, np.inf)
+    share = np.where(low > 1e-200, low, 0.0)  # below, the quotient would overflow
+    return _divide(require_positive("design_effect", design_effect) * (1 - share), share * wanted**2, np.inf)
 
 
 def required_events_floor(n_simulated: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:

@@ -37,15 +37,18 @@ def _tilt(thrown: Array, passed: Array, t: Array) -> tuple[Array, Array]:
     some = (total > 0) & (expected > 0)
     return np.log(np.where(some, total, 1.0) / np.where(some, expected, 1.0)), slope
 
-# %% ../nbs/32_energy_threshold.ipynb #447bdf18
+# %% ../nbs/32_energy_threshold.ipynb #6984a307
 MINIMUM_COUNT = 100  # effective events of a window that is wide enough
-_WIDTHS = np.linspace(0.5, 0.15, 8) * np.log(10)
+_WIDEST, _NARROWEST = 0.5 * np.log(10), 0.15 * np.log(10)
+_BINS = 1.5  # bins that the narrowest window reaches to either side
 
 
-def _windows(t: Array, counts: Array) -> tuple[Array, Array]:
+def _windows(t: Array, counts: Array, spacing: float) -> tuple[Array, Array]:
     """Return weights (places, bins) of the narrowest sufficient windows, and the effective events in each."""
-    weights = np.clip(1 - (t / _WIDTHS[0]) ** 2, 0.0, None)
-    for width in _WIDTHS[1:]:
+    narrowest = max(_NARROWEST, _BINS * spacing)
+    widths = np.linspace(max(_WIDEST, 2 * _BINS * spacing), narrowest, 8)
+    weights = np.clip(1 - (t / widths[0]) ** 2, 0.0, None)
+    for width in widths[1:]:
         narrower = np.clip(1 - (t / width) ** 2, 0.0, None)
         enough = narrower @ counts >= MINIMUM_COUNT
         weights[enough] = narrower[enough]
@@ -83,7 +86,7 @@ class SmoothEfficiency:
     relative_uncertainty: Array
     n_effective: Array
 
-# %% ../nbs/32_energy_threshold.ipynb #9190cf37
+# %% ../nbs/32_energy_threshold.ipynb #2488ae4b
 def _checked(
     energy_edges: ArrayLike, n_passed: ArrayLike, n_simulated: ArrayLike, design_effect: ArrayLike
 ) -> tuple[Array, Array, Array, Array]:
@@ -111,7 +114,7 @@ def _fit(bins: tuple[Array, Array, Array, Array], at: Array) -> SmoothEfficiency
     """Fit a power law around each place `at` (ln energy)."""
     x, passed, thrown, design = bins
     t = x[None, :] - at[:, None]
-    weights, n_effective = _windows(t, passed / design)
+    weights, n_effective = _windows(t, passed / design, float(np.median(np.diff(x))))
     log_efficiency, slope = _tilt(weights * thrown, weights * passed, t)
     expected = thrown * np.exp(log_efficiency[:, None] + slope[:, None] * np.where(weights > 0, t, 0.0))
     sigma = _spread(weights, expected, t, design)
@@ -155,14 +158,14 @@ def smooth_efficiency(
     at = bins[0] if energy is None else np.log(require_positive("energy", np.atleast_1d(np.asarray(energy, float))))
     return _fit(bins, at)
 
-# %% ../nbs/32_energy_threshold.ipynb #b5bd6fdd
+# %% ../nbs/32_energy_threshold.ipynb #06fff0a9
 _LEAST_AT_PEAK = 50.0  # effective events of a place that may be the peak
 _CHOICE = 0.02  # by which the choice of the largest of many places moves the proven peak
 
 
 def _proven_peak(log_efficiency: Array, sigma: Array, n_effective: Array) -> tuple[int, float]:
     """Return the place of the peak, and the ln efficiency that it proves."""
-    admitted = n_effective >= min(_LEAST_AT_PEAK, 0.5 * float(n_effective.max()))
+    admitted = np.isfinite(sigma) & (n_effective >= min(_LEAST_AT_PEAK, 0.5 * float(n_effective.max())))
     proven = np.where(admitted & (n_effective > 0), log_efficiency - sigma, -np.inf)
     place = int(np.argmax(proven))
     return place, float(proven[place])
@@ -269,7 +272,7 @@ def _top(bins: tuple[Array, ...], curve: SmoothEfficiency, reference: float | No
     efficiency, sigma, n_effective = (float(column[0]) for column in columns)
     return place, float(np.log(efficiency)), sigma, n_effective
 
-# %% ../nbs/32_energy_threshold.ipynb #d3ec557e
+# %% ../nbs/32_energy_threshold.ipynb #5bbf83d9
 def energy_threshold(
     energy_edges: ArrayLike,
     n_passed: ArrayLike,
@@ -321,7 +324,10 @@ def energy_threshold(
         return _undetermined(share, coverage, below)
     fine = _fit(bins, np.linspace(bins[0][below], bins[0][below + 1], 9))
     at, slope, sigma, n_effective = _crossing(fine, top + np.log(share))
-    reach = ndtri(0.5 + coverage / 2) * np.hypot(sigma, sigma_top) / slope
+    spread = float(np.hypot(sigma, sigma_top))
+    if not (np.isfinite(spread) and slope > 0):
+        return _undetermined(share, coverage, "too few bins with events stand around the threshold or the peak")
+    reach = ndtri(0.5 + coverage / 2) * spread / slope
     value, low, high = np.exp([at, at - reach, at + reach]).tolist()
     return EnergyThreshold(
         value,

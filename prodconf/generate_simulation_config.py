@@ -304,7 +304,7 @@ def _plain(value: Any) -> Any:
     single = numbers_ if several is not None or math.isfinite(numbers_) else None
     return {"value": single if several is None else several, "unit": value.unit.to_string()}
 
-# %% ../nbs/46_generate_simulation_config.ipynb #15d48302
+# %% ../nbs/46_generate_simulation_config.ipynb #1ab9c982
 @dataclass(frozen=True)
 class SimulationParameters:
     """
@@ -353,7 +353,7 @@ class SimulationParameters:
             "viewcone": limits.viewcone * u.deg,
             "energy_range": [limits.energy_min, limits.energy_max] * u.TeV,
             **self._events(),
-            "spectral_index": -self.spectral_index * u.dimensionless_unscaled,
+            "spectral_index": self.spectral_index * u.dimensionless_unscaled,
             "zenith_angle": None if self.point.zenith is None else self.point.zenith * u.deg,
             "azimuth": None if self.point.azimuth is None else self.point.azimuth * u.deg,
             "night_sky_background": self.sky if self.point.nsb is None else u.Quantity(self.point.nsb),

@@ -236,21 +236,22 @@ class _Tables:
         worst = np.maximum.reduceat(self.thresholds.rank[matrix.indices], matrix.indptr[:-1])
         return np.where(np.diff(matrix.indptr) > 1, worst, 0)
 
-# %% ../nbs/43_interpolation_handler.ipynb #cc26651e
+# %% ../nbs/43_interpolation_handler.ipynb #d02d4001
 _STATUS = np.array(["ok", "sample_limited", "undetermined"])
 
 
-def _read_thresholds(evaluators: Sequence[Any]) -> _Thresholds:
+def _read_thresholds(evaluators: Sequence[Any], reference_energy: float | None) -> _Thresholds:
     """Ask every evaluator for its threshold."""
-    records = [evaluator.threshold() for evaluator in evaluators]
+    records = [evaluator.threshold(reference_energy=reference_energy) for evaluator in evaluators]
     value, low, high = (
         np.array([u.Quantity(getattr(r, part), u.TeV).value for r in records]) for part in ("value", "low", "high")
     )
     known = np.isfinite(value) & (value > 0)
     spread = 2 * ndtri(0.5 + np.array([float(r.level) for r in records]) / 2)
-    width = np.log(np.where(known & (low > 0), high / np.where(low > 0, low, 1.0), 1.0)) / spread
+    known &= np.isfinite(high) & (low > 0)
+    width = np.log(np.where(known, high / np.where(known, low, 1.0), 1.0)) / spread
     rank = np.where(known, [int(str(r.status) != "ok") for r in records], 2)
-    return _Thresholds(np.where(known, value, np.nan), np.where(np.isfinite(width), width, 0.0), rank)
+    return _Thresholds(np.where(known, value, np.nan), width, rank)
 
 
 def _read_fields(
@@ -435,7 +436,7 @@ def _areas(tables: _Tables, question: Question, bins: NDArray[np.intp]) -> tuple
         rank[mine] = np.maximum(limited[at], tables.threshold_rank(block)[at[0]])
     return value, variance, np.where(np.isfinite(value), rank, 2)
 
-# %% ../nbs/43_interpolation_handler.ipynb #0879fd93
+# %% ../nbs/43_interpolation_handler.ipynb #035bbe7d
 def _checked(evaluators: Any) -> list[Any]:
     """Refuse what are no evaluators, and bins of true energy beside bins of reconstructed energy."""
     found = list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
@@ -459,7 +460,20 @@ def _checked_index(spectral_index: Any) -> float:
         raise ProdconfError(f"spectral_index must be one number below 20, as 2 for E^-2, got {spectral_index!r}")
     return float(index)
 
-# %% ../nbs/43_interpolation_handler.ipynb #208ec1d2
+
+def _checked_energy(reference_energy: Any) -> float | None:
+    """Return an energy in TeV; None stands for the peak."""
+    if reference_energy is None:
+        return None
+    try:
+        value = u.Quantity(reference_energy, u.TeV, dtype=np.float64).value
+    except (TypeError, ValueError) as error:
+        raise ProdconfError(f"reference_energy must be an energy, as 1 TeV, got {reference_energy!r}") from error
+    if np.ndim(value):
+        raise ProdconfError(f"reference_energy must be one energy, got {reference_energy!r}")
+    return float(require_positive("reference_energy", value))
+
+# %% ../nbs/43_interpolation_handler.ipynb #91d90309
 class _Evaluators:
     """Evaluators that fit together, and their tables."""
 
@@ -470,6 +484,7 @@ class _Evaluators:
         *,
         outside: Outside = "refuse",
         spectral_index: float | None = None,
+        reference_energy: Any = 1.0,
     ) -> None:
         if outside not in ("refuse", "nearest"):
             raise ProdconfError(f'outside must be "refuse" or "nearest", got {outside!r}')
@@ -477,6 +492,7 @@ class _Evaluators:
         self.metrics = metrics if isinstance(metrics, Metrics) else parse_metrics(metrics) if metrics else Metrics()
         self.outside = outside
         self.spectral_index = None if spectral_index is None else _checked_index(spectral_index)
+        self.reference_energy = _checked_energy(reference_energy)
         names = [_file_name(evaluator) for evaluator in self.evaluators]
         self._places = find_places([evaluator.grid_point for evaluator in self.evaluators], names)
         self.energy_edges, *self._bins = shared_axis([e.file.energy_edges for e in self.evaluators], names)
@@ -489,7 +505,7 @@ class _Evaluators:
 
     @cached_property
     def _thresholds(self) -> _Thresholds:
-        return _read_thresholds(self.evaluators)
+        return _read_thresholds(self.evaluators, self.reference_energy)
 
     @cached_property
     def _tables(self) -> _Tables:
@@ -723,7 +739,7 @@ class _Documented(_Records):
         """
         return _comparison(evaluator, _pilot(evaluator, self.metrics, self.spectral_index))
 
-# %% ../nbs/43_interpolation_handler.ipynb #5a2c17c6
+# %% ../nbs/43_interpolation_handler.ipynb #bf121d60
 class InterpolationHandler(_Documented):
     """
     Handle interpolation between multiple StatisticalErrorEvaluator instances.
@@ -738,6 +754,9 @@ class InterpolationHandler(_Documented):
         What to do with queries beyond the pilots; those answered by the nearest are flagged.
     spectral_index : float, optional
         Positive index of the production's spectrum; the evaluators' own by default.
+    reference_energy : Quantity or float, optional
+        Energy (TeV) whose effective area the thresholds are a tenth of; None takes the highest area that the events of
+        each pilot prove, which depends on how many they are.
     """
 
     def interpolate(self, query_points: ArrayLike) -> Array:

@@ -20,7 +20,7 @@ from .files import atomic_path
 # %% auto #0
 __all__ = ['Metric', 'Metrics', 'parse_metrics', 'read_metrics', 'metrics_dict', 'write_metrics']
 
-# %% ../nbs/20_metrics.ipynb #9d1f18d3
+# %% ../nbs/20_metrics.ipynb #d7075f18
 class Metric(Strict):
     """
     One requirement on the precision of a production.
@@ -28,14 +28,14 @@ class Metric(Strict):
     Attributes
     ----------
     target : float
-        Relative uncertainty that every energy bin is to reach, in (0, 1).
+        Relative uncertainty that every energy bin is to reach, at least 1e-6 and below 1.
     energy_min, energy_max : float
         Range of true energies in which it is to be reached, TeV.
     description : str
         What the user says about it.
     """
 
-    target: float = Field(gt=0, lt=1, allow_inf_nan=False, strict=True)
+    target: float = Field(ge=1e-6, lt=1, allow_inf_nan=False, strict=True)
     energy_min: float = Field(gt=0, allow_inf_nan=False)
     energy_max: float = Field(gt=0, allow_inf_nan=False)
     description: str = ""
@@ -108,11 +108,11 @@ def _read_range(value: Any) -> tuple[float, float]:
         raise ValueError("must be positive and increase")
     return low, high
 
-# %% ../nbs/20_metrics.ipynb #bd6a8b9b
+# %% ../nbs/20_metrics.ipynb #c5866812
 class _MetricFile(Strict):
     """One entry of the YAML file."""
 
-    target: float = Field(gt=0, lt=1, allow_inf_nan=False, strict=True)
+    target: float = Field(ge=1e-6, lt=1, allow_inf_nan=False, strict=True)
     energy_range: tuple[float, float]
     description: str = ""
 

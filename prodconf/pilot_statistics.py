@@ -137,17 +137,22 @@ def _effective_events(sums: ShowerSums, n: Array, trials: Array, design: Array, 
     variance = np.where(design > 1, stretched, np.maximum(poisson, 1 / (one * np.where(counted, failed, 1.0))))
     return np.where(passed, 1 / variance, 0.0)
 
-# %% ../nbs/33_pilot_statistics.ipynb #b07a8178
+# %% ../nbs/33_pilot_statistics.ipynb #301952f9
 @dataclass(frozen=True)
 class _Area:
-    """Counts of the effective area per bin; `thrown` is area times solid angle times spectrum."""
+    """
+    Counts of the effective area per bin.
+
+    `planned` is the relative uncertainty of a production with as many thrown events; `thrown` is area times solid angle
+    times spectrum.
+    """
 
     k: Array
     n: Array
     trials: Array
     n_trials: Array
     design: Array
-    relative_uncertainty: Array
+    planned: Array
     n_effective: Array
     thrown: Array
 
@@ -159,13 +164,13 @@ def _area(file: DL2File, counts: EventCounts, axis: Axis, index: float) -> tuple
     trials = np.where(found.counted & (k < n), 1.0, _MANY)
     design, uncertainty = found.design_effect, found.relative_uncertainty
     if counts.index is not None:
-        design = np.divide(sums.passes_squared, k, out=np.ones_like(k), where=k > 0)
+        design = np.divide(sums.passes_squared, k, out=np.ones(k.shape), where=k > 0)
         uncertainty = np.sqrt(np.divide(design, k, out=np.full(k.shape, np.nan), where=k > 0))
     n_effective = _effective_events(sums, n, trials, design, file.n_use)
     thrown, n_trials = _thrown(file, file.energy_edges, index), np.where(n > 0, n, k) * trials
     return found, _Area(k, n, trials, n_trials, design, uncertainty, n_effective, thrown)
 
-# %% ../nbs/33_pilot_statistics.ipynb #61d338ba
+# %% ../nbs/33_pilot_statistics.ipynb #f68c9e5e
 class _Need(NamedTuple):
     """Densities that a target needs, per bin."""
 
@@ -186,7 +191,7 @@ def _need_of_area(area: _Area, target: float) -> _Need:
     some, trials = (area.k > 0) & (area.n > 0), area.trials
     spread = np.where(some, area.k / np.where(some, area.n_effective, 1.0), 1.0)
     bound = binomial.required_events_bound(area.k, area.n_trials, target, design_effect=spread)
-    estimate = area.n * (area.relative_uncertainty / target) ** 2
+    estimate = area.n * (area.planned / target) ** 2
     floor = binomial.required_events_floor(area.n, target)
     return _Need(
         _density(estimate, area.thrown, some, np.nan),
@@ -244,7 +249,7 @@ def _join(needs: dict[str, _Need], covers: dict[str, NDArray[np.bool_]], n_bins:
     decided = np.where(np.isnan(joined.density), "", np.array(names)[best])
     return _Joined(joined, decided, requested, _status(worth, requested, blind))
 
-# %% ../nbs/33_pilot_statistics.ipynb #2f5ebe4d
+# %% ../nbs/33_pilot_statistics.ipynb #b8e48d11
 _TARGETS = tuple(Metrics.model_fields)
 
 
@@ -335,7 +340,7 @@ def pilot_statistics(
         n_simulated=area.n,
         n_passed=area.k,
         design_effect=area.design,
-        relative_uncertainty=area.relative_uncertainty,
+        relative_uncertainty=found.relative_uncertainty,
         effective_area=found.effective_area,
         bias_uncertainty=bias,
         n_effective=joined.need.n_effective,

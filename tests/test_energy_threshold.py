@@ -154,3 +154,17 @@ def test_refused(change, words):
         energy_threshold(**arguments)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("dex", [0.1, 0.2, 0.3, 0.4])
+def test_wide_bins(dex):
+    """Area 0.4 min(1, (E / 0.3 TeV)^2), ten thousand events, 10 % of the area at 1 TeV: 0.0949 TeV at any binning."""
+    edges = 10 ** np.arange(-2, 2 + dex / 2, dex)
+    fine = 10 ** np.linspace(np.log10(edges[:-1]), np.log10(edges[1:]), 2001, axis=1)
+    middle, spectrum = np.sqrt(fine[:, 1:] * fine[:, :-1]), 1 / fine[:, :-1] - 1 / fine[:, 1:]
+    passed = (spectrum * 0.4 * np.minimum(1, (middle / 0.3) ** 2)).sum(axis=1)
+    scale = 1e4 / passed.sum()
+    found = energy_threshold(edges, scale * passed, scale * spectrum.sum(axis=1), reference_energy=1.0)
+    assert found.status == "ok"
+    assert 0 < found.low < found.value < found.high < 1
+    assert found.value == pytest.approx(0.3 * np.sqrt(0.1), rel=0.02 if dex < 0.3 else 0.12)

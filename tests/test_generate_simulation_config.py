@@ -67,7 +67,7 @@ def test_without_limits_the_thrown_ranges_stand_and_say_so(pilot):
     assert made["number_of_events"] is None
     assert made["number_of_events_status"] == "not_requested"
     assert made["zenith_angle"] == 20 * u.deg
-    assert made["spectral_index"] == header.spectral_index
+    assert made["spectral_index"] == -header.spectral_index
     with pytest.raises(ProdconfError, match="metrics must be given for a number of events"):
         config.calculate_required_events()
 
@@ -154,7 +154,7 @@ def test_the_number_is_the_derivator_s(pilot):
     assert made["number_of_events_bound"].value == pytest.approx(own.total.bound)
     assert made["number_of_events_bound"] > made["number_of_events"]
     assert made["number_of_events_status"] in ("ok", "sample_limited")
-    assert made["spectral_index"] == -1.8
+    assert made["spectral_index"] == 1.8
     for name in ("core_scatter_area", "core_scatter_radius", "viewcone", "energy_range", "number_of_events_sigma"):
         assert isinstance(made[name], u.Quantity)
 

@@ -434,7 +434,7 @@ def same_as_the_derivator(evaluators, metrics, index=None):
         assert set(record["status"]) == {derivator.total.status}
         np.testing.assert_allclose(record["sigma"] / record["value"], derivator.total.sigma / derivator.total.n_events)
         assert record["decided_by"][0] == derivator.total.decided_by
-        assert handler.interpolate_energy_threshold(queries[0]) == evaluator.threshold().value
+        assert handler.interpolate_energy_threshold(queries[0]) == evaluator.threshold(reference_energy=1.0).value
 
 
 def test_pilots_of_the_sample_get_the_numbers_of_the_derivator(small_sample):
@@ -476,7 +476,7 @@ def test_real_pilots_get_the_numbers_of_the_derivator(real):
 
 def test_real_files_are_met_at_fixed_energy_over_threshold_only(real):
     metrics, evaluators = real
-    thresholds = np.array([evaluator.threshold().value for evaluator in evaluators])
+    thresholds = np.array([evaluator.threshold(reference_energy=1.0).value for evaluator in evaluators])
     points = PilotPoints([20, 40, 60], 0, 0.24)
     assert leave_one_out(points, thresholds, transform="log")["zenith"] < 0.1
     assert np.interp(40, [20, 60], thresholds[::2]) / thresholds[1] > 1.4
