@@ -160,3 +160,9 @@ def test_effective_area_of_a_ring():
 def test_bad_input_is_one_clear_sentence(call, words):
     with pytest.raises(ProdconfError, match=words):
         call()
+
+
+def test_a_bound_from_next_to_nothing_is_infinite():
+    """A design effect far above the count leaves no lower limit; no number overflows on the way."""
+    assert np.isinf(binomial.required_events_bound(0.5, 1e9, 0.01, design_effect=400.0))
+    assert np.isinf(binomial.required_events_bound([1e-3], [1e12], 1e-6, design_effect=1.0)).all()

@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from prodconf.dl2_events import DL2File
+from prodconf.effective_area import measure_effective_area
 from prodconf.energy_threshold import energy_threshold, smooth_efficiency
 from prodconf.errors import ProdconfError
+from prodconf.event_counts import count_events
 
 EDGES = np.logspace(-2.5, 2, 46)
 
@@ -168,3 +171,15 @@ def test_wide_bins(dex):
     assert found.status == "ok"
     assert 0 < found.low < found.value < found.high < 1
     assert found.value == pytest.approx(0.3 * np.sqrt(0.1), rel=0.02 if dex < 0.3 else 0.12)
+
+
+@pytest.mark.parametrize(("zenith", "recorded"), [(20, 8.3e5), (40, 9.4e5), (60, 8.5e5)])
+def test_area_at_one_tev_is_that_of_the_whole_production(shared_data, zenith, recorded):
+    """Within two standard deviations of the areas on record; the files hold 1 % of the runs."""
+    name = f"dl2/prod6_LaPalma-{zenith}deg_gamma_cone.N.Am-4LSTs09MSTs_ID0_reduced.fits"
+    file = DL2File(shared_data / name, offset_max=1.0, simulated_fraction="runs")
+    area = measure_effective_area(file, count_events(file))
+    design = np.where(area.n_passed > 0, area.n_passed / np.maximum(area.n_effective, 1e-9), 1.0)
+    curve = smooth_efficiency(area.energy_edges, area.n_passed, area.n_simulated, design_effect=design, energy=[1.0])
+    value = curve.efficiency[0] * np.pi * file.core_scatter_max**2
+    assert abs(value - recorded) < 2 * value * curve.relative_uncertainty[0]

@@ -11,7 +11,9 @@ from scipy import stats
 
 from prodconf import event_counts
 from prodconf.dl2_events import DL2Energies, DL2File, DL2Header, write_dl2
+from prodconf.effective_area import measure_effective_area
 from prodconf.errors import ProdconfError
+from prodconf.event_counts import count_events
 from prodconf.metrics import Metric
 from prodconf.pilot_statistics import number_of_events, pilot_statistics, requirement
 from prodconf.plan_tables import statistics_table
@@ -433,3 +435,12 @@ def test_required_events_with_reused_showers_agree_with_the_closed_form(radius, 
         enough.append(pilot.density_bound * thrown >= truth)
     np.testing.assert_allclose(np.mean(found, axis=0), truth, rtol=0.05)
     assert np.min(np.mean(enough, axis=0)) >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / 200)
+
+
+def test_a_weighted_pilot_knows_what_its_events_know(path):
+    """On the axis of reconstructed energy another index weights the events; their uncertainty is that of the weights."""
+    for index in (1.5, 2.5):
+        pilot = pilot_statistics(DL2File(path), WHOLE, index=index, axis="reco")
+        file = DL2File(path)
+        area = measure_effective_area(file, count_events(file, index=index, reco=True), axis="reco")
+        np.testing.assert_allclose(pilot.relative_uncertainty, area.relative_uncertainty)
