@@ -73,19 +73,41 @@ def _energy_range(value: Any, low: float, high: float) -> tuple[float, float]:
         )
     return max(ends[0], low), min(ends[1], high)
 
-# %% ../nbs/42_derive_production_statistics.ipynb #02d7b55e
+# %% ../nbs/42_derive_production_statistics.ipynb #27f8b12c
+_LEAST_CONE = 1e-3  # deg
+
+
+def _full_cone(value: Any, low: float, high: float) -> float:
+    """Return the half opening angle of the full cone, in deg, with the solid angle of the production's."""
+    if low < high:
+        cone = _narrowed("viewcone", value, "deg", low, high)
+    else:  # one offset
+        cone = high if value is None else _number("viewcone", value, "deg")
+        if abs(cone - high) > 1e-6:
+            raise ProdconfError(
+                f"viewcone must lie at the one offset of {high:g} deg that the pilot threw, got {cone:g}"
+            )
+        cone = high
+    outer, inner = (np.sin(np.deg2rad(angle) / 2) ** 2 for angle in (cone, low))
+    full = float(np.rad2deg(2 * np.arcsin(np.sqrt(outer - inner))))
+    if full < _LEAST_CONE and cone < high:
+        raise ProdconfError(
+            f"viewcone must open a cone of at least {_LEAST_CONE:g} deg, or be left to a pilot of one offset, "
+            f"got {cone:g} deg"
+        )
+    return full
+
+# %% ../nbs/42_derive_production_statistics.ipynb #d2beaaf1
 def _thrown_ranges(file: DL2File, core_radius: Any, viewcone: Any, energy_range: Any) -> dict[str, float]:
     """Return what the production throws, as arguments of `number_of_events`."""
     header = file.header
     radius = _narrowed("core_radius", core_radius, "m", header.core_scatter_min, header.core_scatter_max)
-    cone = _narrowed("viewcone", viewcone, "deg", header.viewcone_min, header.viewcone_max)
-    outer, inner = (np.sin(np.deg2rad(angle) / 2) ** 2 for angle in (cone, header.viewcone_min))
     energy_min, energy_max = _energy_range(energy_range, *file.energy_range)
     return {
         "energy_min": energy_min,
         "energy_max": energy_max,
         "radius": float(np.sqrt(radius**2 - header.core_scatter_min**2)),
-        "viewcone": float(np.rad2deg(2 * np.arcsin(np.sqrt(outer - inner)))),
+        "viewcone": _full_cone(viewcone, header.viewcone_min, header.viewcone_max),
     }
 
 # %% ../nbs/42_derive_production_statistics.ipynb #debcd08b
@@ -109,7 +131,7 @@ def _within_energies(pilot: PilotStatistics, energy_max: float) -> PilotStatisti
     status = np.where(cut, "not_requested", pilot.status)
     return replace(pilot, requested=pilot.requested & ~cut, status=status)
 
-# %% ../nbs/42_derive_production_statistics.ipynb #1bf1750f
+# %% ../nbs/42_derive_production_statistics.ipynb #74677710
 @dataclass(frozen=True)
 class ProductionTotal:
     """
@@ -120,8 +142,8 @@ class ProductionTotal:
     n_events, sigma : float
         Estimate and its standard uncertainty; NaN where no requested bin is determined.
     bound : float
-        Number that suffices at 95 % in the determined bins; infinite where there is none, or where one of several
-        targets of a bin is undetermined.
+        Number that suffices at 95 % for what is determined; of the `undetermined` energies it says nothing, they may
+        need more. Infinite where no bin is determined.
     floor : float
         Least number (95 %) for the undetermined bins; zero where there are none.
     status : str
@@ -156,11 +178,13 @@ class ProductionTotal:
         lines = []
         if np.isfinite(self.n_events):
             enough = f"{self.bound:.3g} suffice" if np.isfinite(self.bound) else "no number is known to suffice"
+            where = " for what is determined" if self.undetermined else ""
+            decide = f"{self.n_effective:.3g}"
             lines = [
                 f"Events to throw: {self.n_events:.3g} +- {self.sigma:.2g} (E^-{self.spectral_index:g}); "
-                f"{enough} at 95 %.",
+                f"{enough} at 95 %{where}.",
                 f"Decided by {self.decided_by} between {low:.3g} and {high:.3g} TeV, "
-                f"on {self.n_effective:.3g} effective events.",
+                f"on {decide} effective event{'' if decide == '1' else 's'}.",
             ]
         if self.undetermined:
             gaps = ", ".join(f"{a:.3g} to {b:.3g} TeV" for a, b in self.undetermined)

@@ -23,19 +23,77 @@ from . import __version__
 from .errors import ProdconfError
 
 # %% auto #0
-__all__ = ['atomic_path', 'require_output_folder', 'atomic_folder', 'expand_files', 'sha256', 'provenance']
+__all__ = ['require_outputs', 'atomic_path', 'require_output_folder', 'atomic_folder', 'expand_files', 'sha256', 'provenance']
 
-# %% ../nbs/02_files.ipynb #641f8508
-def _require_target(path: Path, overwrite: bool) -> None:
+# %% ../nbs/02_files.ipynb #4a8116e8
+def _kind(path: Path) -> str:
+    """Say what stands at a path: "file", "folder" or nothing; refuse what no file can be called."""
+    try:
+        return "folder" if path.is_dir() else "file" if path.exists() else ""
+    except (OSError, ValueError) as error:
+        raise ProdconfError(f"output {str(path)[:160]!r}: cannot be written ({_reason(error)})") from error
+
+
+def _require_target(path: Path, overwrite: bool, made: Path | None = None) -> None:
     """Refuse a target that exists (unless overwriting) or whose folder cannot take it."""
-    if path.is_dir():
+    if "\0" in str(path):
+        raise ProdconfError(f"output {str(path)[:160]!r}: cannot be written (no file name holds a zero byte)")
+    kind = _kind(path)
+    if kind == "folder":
         raise ProdconfError(f"output {path}: is a folder, a file is to be written there")
-    if path.exists() and not overwrite:
+    if kind and not overwrite:
         raise ProdconfError(f"output {path}: exists, and overwriting was not asked for (overwrite=True, --overwrite)")
-    if not path.parent.is_dir():
+    if not path.parent.is_dir() and path.parent != made:
         raise ProdconfError(f"output {path}: its folder does not exist")
+    if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
+        raise ProdconfError(f"output {path}: cannot be written (no permission in its folder)")
 
-# %% ../nbs/02_files.ipynb #39b3a06e
+# %% ../nbs/02_files.ipynb #b45c1d35
+def _same(one: Path, other: str | os.PathLike[str]) -> bool:
+    """Say whether two names are one existing file."""
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # one of them does not exist
+        return False
+
+
+def require_outputs(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    overwrite: bool = False,
+    made: str | os.PathLike[str] | None = None,
+) -> None:
+    """
+    Refuse outputs that cannot be written or would replace an input, before any work is done.
+
+    Parameters
+    ----------
+    paths : iterable of str or Path
+        Files that are to be written.
+    inputs : iterable of str or Path
+        Files that are read; none of them may be replaced.
+    overwrite : bool
+        Whether existing files that are no inputs may be replaced.
+    made : str or Path, optional
+        A folder that need not exist, because the caller makes it.
+
+    Raises
+    ------
+    ProdconfError
+        If an output is an input, is named twice, is a folder, exists (and `overwrite` is false), or its folder is
+        missing or not writable.
+    """
+    targets, read = [Path(path) for path in paths], list(inputs)
+    for target in targets:
+        if any(_same(target, one) for one in read):
+            raise ProdconfError(f"output {target}: is an input of this command and would be overwritten")
+    for number, target in enumerate(targets):
+        _require_target(target, overwrite, None if made is None else Path(made))
+        if target.resolve() in [other.resolve() for other in targets[:number]]:
+            raise ProdconfError(f"output {target}: is named for two outputs of this command")
+
+# %% ../nbs/02_files.ipynb #b8c60352
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
     """
@@ -62,8 +120,8 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Ite
     _require_target(target, overwrite)
     try:
         handle, name = tempfile.mkstemp("".join(target.suffixes[-2:]), f".{target.stem[:40]}-", target.parent)
-    except OSError as error:
-        raise ProdconfError(f"output {target}: cannot be written ({error.strerror})") from error
+    except (OSError, ValueError) as error:
+        raise ProdconfError(f"output {str(target)[:160]}: cannot be written ({_reason(error)})") from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -150,7 +208,7 @@ def atomic_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> I
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
-# %% ../nbs/02_files.ipynb #743f387e
+# %% ../nbs/02_files.ipynb #166a1dac
 def _reason(error: Exception) -> str:
     """Return what the system said, without the name of the file."""
     return getattr(error, "strerror", None) or str(error)

@@ -25,7 +25,7 @@ from .errors import ProdconfError
 # %% auto #0
 __all__ = ['reading', 'open_fits', 'TableLayout', 'find_table', 'RowBlock', 'TableRows']
 
-# %% ../nbs/09_fits_blocks.ipynb #30540835
+# %% ../nbs/09_fits_blocks.ipynb #ee020533
 _READ_ERRORS = (
     OSError,
     ValueError,
@@ -59,12 +59,16 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise ProdconfError(f"{path}: does not exist") from error
+    except EOFError as error:
+        raise ProdconfError(
+            f"{path}: is truncated or damaged (the compressed data do not end as they should)"
+        ) from error
     except _READ_ERRORS as error:
-        detail = (str(error).splitlines() or [type(error).__name__])[0]
+        detail = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
         raise ProdconfError(f"{path}: cannot be read as FITS ({detail})") from error
     _require_whole(path, caught)
 
-# %% ../nbs/09_fits_blocks.ipynb #2c8a48a7
+# %% ../nbs/09_fits_blocks.ipynb #9b5713a8
 def _open_bytes(path: Path) -> FileIO | gzip.GzipFile:
     """Open a file or what is compressed in it."""
     with path.open("rb") as start:
@@ -88,6 +92,12 @@ def _read_headers(hdus: fits.HDUList, path: Path) -> None:
         reached, number = place, number + 1
 
 
+def _read_to_end(handle: gzip.GzipFile) -> None:
+    """Read what is left, up to the checksum; where astropy found no more tables, damage may be the reason."""
+    while handle.read(1 << 16):
+        pass
+
+
 def open_fits(path: Path) -> fits.HDUList:
     """
     Open a FITS file (or one compressed with gzip) with all its headers read and its data left on disk.
@@ -97,27 +107,30 @@ def open_fits(path: Path) -> fits.HDUList:
     ProdconfError
         If the file is missing, empty, a folder, or no FITS file.
     """
-    if path.is_dir():
-        raise ProdconfError(f"{path}: is a folder, not a FITS file")
     handle: FileIO | gzip.GzipFile | None = None
     try:
         with reading(path):
+            if path.is_dir():
+                raise ProdconfError(f"{path}: is a folder, not a FITS file")
             if path.stat().st_size == 0:
                 raise ProdconfError(f"{path}: is empty")
             handle = _open_bytes(path)
             hdus = fits.open(handle, mode="readonly", memmap=True, lazy_load_hdus=True)
             _read_headers(hdus, path)
+            if isinstance(handle, gzip.GzipFile):
+                _read_to_end(handle)
     except ProdconfError:
         if handle is not None:
             handle.close()
         raise
     return hdus
 
-# %% ../nbs/09_fits_blocks.ipynb #bffe0821
+# %% ../nbs/09_fits_blocks.ipynb #0849f60a
 _CARD = re.compile(r"(TTYPE|TFORM|TUNIT|TSCAL|TZERO|NAXIS)(\d+) *= *('(?:[^']|'')*'|[^ /]+)")
 _KINDS = {"L": "i1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
 _WIDTHS = {"A": 1, "P": 8, "Q": 16}
 _NUMBERS = "BIJKED"
+_LARGEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -152,7 +165,7 @@ def _cards(path: Path, start: int, stop: int) -> dict[tuple[str, int], str]:
     values = {(card[1], int(card[2])): card[3] for card in found if card is not None}
     return {key: v[1:-1].replace("''", "'").rstrip() if v.startswith("'") else v for key, v in values.items()}
 
-# %% ../nbs/09_fits_blocks.ipynb #ee4fa5e5
+# %% ../nbs/09_fits_blocks.ipynb #e94c66f8
 class TableLayout:
     """
     Where the numbers of a binary table are.
@@ -177,13 +190,22 @@ class TableLayout:
             cards, self.start = _cards(path, int(place["hdrLoc"]), int(place["datLoc"])), int(place["datLoc"])
             self.n_rows = int(cards["NAXIS", 2])
             columns = [self._column(cards, n) for n in range(1, 1 + sum(key[0] == "TFORM" for key in cards))]
+            self._columns = {column.name.upper(): column for column in columns}
+            self._require_distinct(columns)
             self.dtype = np.dtype([column.dtype for column in columns])
             if self.dtype.itemsize != int(cards["NAXIS", 1]):
                 raise ProdconfError(
                     f"{path}: table {self.name}: rows of {cards['NAXIS', 1]} bytes contradict its columns"
                 )
         self.names = [column.name for column in columns]
-        self._columns = {column.name.upper(): column for column in columns}
+
+    def _require_distinct(self, columns: list[_Column]) -> None:
+        """Refuse names that differ at most in the case of letters: which of them is meant cannot be known."""
+        for column in columns:
+            other = self._columns[column.name.upper()]
+            if other is not column:
+                names = column.name if other.name == column.name else f"{column.name} and {other.name}"
+                raise ProdconfError(f"{self.path}: table {self.name} has two columns named {names}")
 
     def _column(self, cards: dict[tuple[str, int], str], n: int) -> _Column:
         """Collect what the cards say of one column."""
@@ -192,6 +214,11 @@ class TableLayout:
         scale, zero = (
             float(cards.get((key, n), default).replace("D", "E")) for key, default in (("TSCAL", "1"), ("TZERO", "0"))
         )
+        if not (1 / _LARGEST <= abs(scale) <= _LARGEST and abs(zero) <= _LARGEST):
+            raise ProdconfError(
+                f"{self.path}: table {self.name}, column {cards['TTYPE', n]}: TSCAL and TZERO must be finite and"
+                f" plausible, got {scale:g} and {zero:g}"
+            )
         return _Column(cards["TTYPE", n], cards["TFORM", n], cards.get(("TUNIT", n), ""), scale, zero)
 
     def column(self, name: str) -> _Column:
@@ -252,7 +279,7 @@ def _last_group(*columns: NDArray[Any]) -> int:
             break
     return int(np.argmin(same[::-1])) if not same.all() else len(same)
 
-# %% ../nbs/09_fits_blocks.ipynb #4692fd60
+# %% ../nbs/09_fits_blocks.ipynb #02ed7105
 class TableRows:
     """
     The rows of one table, read in blocks.
@@ -284,11 +311,12 @@ class TableRows:
         values = stored.astype(stored.dtype.newbyteorder("="))
         if column.scale == 1 and column.zero == 0:
             return values
-        if column.scale == 1 and values.dtype.kind in "iu" and column.zero % 1 == 0:
+        if column.scale == 1 and values.dtype.kind in "iu" and column.zero % 1 == 0 and abs(column.zero) <= 2**32:
             values = values.astype(np.int64, copy=False)
             values += int(column.zero)
             return values
-        return values * column.scale + column.zero
+        with np.errstate(over="ignore", invalid="ignore"):
+            return values * column.scale + column.zero
 
     def _fill(self, handle: FileIO | gzip.GzipFile, rows: NDArray[Any], first: int) -> None:
         """Read rows from where the file stands."""

@@ -233,7 +233,7 @@ def test_documented_steps_accept_and_return_units(toy):
         (lambda e: e.calculate_overall_metric("median"), ("metric", "average", "median")),
         (lambda e: e.threshold(0.0), ("fraction", "0.0")),
         (lambda e: e.threshold(reference_energy=1 * u.m), ("reference_energy", "TeV", "m")),
-        (lambda e: e.threshold(reference_energy=[1, 2] * u.TeV), ("reference_energy", "one energy")),
+        (lambda e: e.threshold(reference_energy=[1, 2] * u.TeV), ("reference_energy", "one number in TeV")),
         (lambda e: e.threshold(reference_energy=1e5), ("reference_energy", "100000")),
         (lambda e: e.threshold(confidence=1.0), ("level", "1.0")),
         (lambda e: e.pilot(), ("metrics", "none")),
@@ -260,7 +260,7 @@ def test_refused_by_methods(toy, call, words):
         ({"grid_point": (1 * u.deg, 180, 20, 1, 0)}, ("grid_point", "energy", "TeV")),
         ({"grid_point": (1, 180, np.nan, 1, 0)}, ("grid_point", "zenith", "nan")),
         ({"energy_axis": "muons"}, ("energy_axis", "muons")),
-        ({"spectral_index": -2.0}, ("spectral_index", "-2.0")),
+        ({"spectral_index": -2.0}, ("spectral_index", "-2")),
         ({"spectral_index": np.nan}, ("spectral_index", "nan")),
         ({"offset_max": 0.0}, ("offset_max", "0.0")),
         ({"simulated_fraction": 2.0}, ("simulated_fraction", "2")),
@@ -461,3 +461,38 @@ def test_import_is_light():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("value", [[2, 3], True, "2", 0, -2, 20, 25.0, np.nan, 2 * u.deg])
+def test_the_spectral_index_is_one_number(toy, value):
+    with pytest.raises(ProdconfError, match=r"^spectral_index must "):
+        StatisticalErrorEvaluator(toy, spectral_index=value)
+
+
+@pytest.mark.parametrize("value", [[0.1], True, "0.1", 1 * u.m, 0.0, 1.0])
+def test_the_fraction_of_the_threshold_is_one_number(toy, value):
+    with pytest.raises(ProdconfError, match=r"fraction must "):
+        quiet(toy).calculate_energy_threshold(value)
+
+
+@pytest.mark.parametrize("value", [[1.0], True, "1 TeV", 1 * u.m, -1.0])
+def test_the_reference_energy_is_one_number(toy, value):
+    with pytest.raises(ProdconfError, match=r"^reference_energy must be "):
+        quiet(toy).threshold(reference_energy=value)
+
+
+def test_pilot_takes_metrics_in_every_form(toy):
+    evaluator = quiet(toy)
+    found = [evaluator.pilot(form) for form in (AREA, parse_metrics(AREA))]
+    own = quiet(toy, AREA).pilot()
+    assert all(repr(each) == repr(own) for each in found)
+    for value in (3, "x", [1], {"area": 1}):
+        with pytest.raises(ProdconfError, match=r"^metrics: "):
+            evaluator.pilot(value)
+
+
+def test_no_event_left_by_the_cut(toy):
+    evaluator = quiet(toy, offset_max=1e-9, energy_axis="reco", spectral_index=3)
+    assert evaluator.counts.n_events == 0
+    with pytest.warns(ProdconfWarning, match="undetermined"):
+        assert np.isnan(evaluator.calculate_uncertainty_effective_area()["max_error"])

@@ -85,6 +85,13 @@ def test_metrics_bring_a_number_of_events(run, pilot, tmp_path):
     assert 0 < estimate == same
     assert planned >= estimate
     assert bound > planned
+    lines = out.splitlines()
+    where = next(i for i, line in enumerate(lines) if line.split()[:1] == ["number_of_events"])
+    name, suffices, *words = lines[where + 1].split()
+    assert name == "number_of_events_bound"
+    assert bound == pytest.approx(int(suffices), abs=1000 * 20)
+    assert "about half of the cases" in " ".join(words)
+    assert "--bound" in words
 
 
 def test_nothing_is_replaced_unasked(run, pilot, tmp_path):
@@ -102,7 +109,7 @@ def test_nothing_is_replaced_unasked(run, pilot, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "primary_particle must be given"),
+        ((), "--particle must be given"),
         (("--particle", "graviton"), "particle must be one of"),
         (("--particle", "gamma", "--zenith", "95"), "zenith"),
         (("--particle", "gamma", "--zenith", "20 m"), "zenith"),
@@ -144,3 +151,33 @@ def test_real_pilot(run, shared_data):
     assert card["THETAP"] == [20, 20]
     assert card["VIEWCONE"][1] <= 10
     assert run("config", "missing.fits")[0] == 1
+
+
+@pytest.mark.parametrize("option", ["--output", "--parameters"])
+@pytest.mark.parametrize("name", ["pilot.fits", "metrics.yml", "limits.ecsv"])
+def test_config_never_replaces_what_it_reads(run, pilot, limits, tmp_path, option, name):
+    (tmp_path / "pilot.fits").write_bytes(pilot.read_bytes())
+    (tmp_path / "limits.ecsv").write_bytes(limits.read_bytes())
+    write_metrics(
+        Metrics(uncertainty_effective_area=Metric(target=0.1, energy_min=0.03, energy_max=0.15)),
+        tmp_path / "metrics.yml",
+    )
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    files = ("--metrics", tmp_path / "metrics.yml", "--limits", tmp_path / "limits.ecsv")
+    status, out, err = run("config", tmp_path / "pilot.fits", *files, option, tmp_path / name, "--overwrite")
+    assert (status, out) == (1, "")
+    assert f"{name}: is an input of this command and would be overwritten" in err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_config_writes_both_files_or_none(run, pilot, tmp_path):
+    place, facts = tmp_path / "gamma.inp", tmp_path / "gamma.json"
+    place.write_text("mine")
+    status, out, err = run("config", pilot, "--particle", "gamma", "-o", place, "--parameters", facts)
+    assert (status, out) == (1, "")
+    assert "overwriting was not asked for" in err
+    assert not facts.exists()
+    status, _, err = run("config", pilot, "--particle", "gamma", "-o", facts, "--parameters", facts)
+    assert status == 1
+    assert "is named for two outputs" in err
+    assert not facts.exists()

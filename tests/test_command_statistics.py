@@ -255,7 +255,7 @@ def test_statistics_of_a_wrong_file(run, tmp_path, text):
 def test_statistics_without_anything(run):
     status, out, err = run("statistics")
     assert (status, out) == (1, "")
-    assert "is missing" in one_line(err)
+    assert one_line(err).startswith("prodconf: --base-path is missing")
 
 
 def test_help_does_not_load_the_machinery():
@@ -265,3 +265,106 @@ def test_help_does_not_load_the_machinery():
         "assert not {'astropy', 'matplotlib', 'scipy', 'pydantic'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# --- outputs ----------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def mine(pilots, tmp_path):
+    """A copy of the pilots and targets, and what it holds."""
+    for path in pilots.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path, {path.name: path.read_bytes() for path in pilots.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["za20.fits", "metrics.yml"])
+def test_evaluate_never_replaces_what_it_reads(run, mine, name):
+    folder, before = mine
+    command = ("evaluate", folder / "za20.fits", "-m", folder / "metrics.yml", "-o", folder / name, "--overwrite")
+    status, out, err = run(*command)
+    assert (status, out) == (1, "")
+    assert one_line(err) == f"prodconf: output {folder / name}: is an input of this command and would be overwritten"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["za20.fits", "metrics.yml", "statistics.yml", "targets.json"])
+def test_statistics_never_replaces_what_it_reads(run, mine, name):
+    folder, before = mine
+    (folder / "targets.ecsv").write_bytes(before["metrics.yml"])
+    before |= {"targets.ecsv": before["metrics.yml"]}
+    targets = ("--metrics", folder / "targets.ecsv") if name == "targets.json" else ()
+    command = ("statistics", folder / "statistics.yml", *targets, "-o", folder / name, "--overwrite")
+    status, out, err = run(*command)
+    assert (status, out) == (1, "")
+    assert "is an input of this command and would be overwritten" in one_line(err)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_figure_never_replaces_a_pilot(run, mine):
+    folder, before = mine
+    (folder / "x_za40.png").write_bytes(before["za40.fits"])
+    (folder / "za40.fits").unlink()
+    (folder / "za40.fits").symlink_to(folder / "x_za40.png")
+    status, out, err = run("statistics", folder / "statistics.yml", "-o", folder / "x.json", "--plot", "--overwrite")
+    assert (status, out) == (1, "")
+    assert "x_za40.png: is an input" in one_line(err)
+    assert not (folder / "x.json").exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", "x" * 300])
+@pytest.mark.parametrize("command", ["evaluate", "statistics"])
+def test_names_that_are_none(run, pilots, name, command):
+    first = (pilots / "statistics.yml",)
+    if command == "evaluate":
+        first = (pilots / "za20.fits", "-m", pilots / "metrics.yml")
+    status, out, err = run(command, *first, "-o", name)
+    assert (status, out) == (1, "")
+    assert "output" in one_line(err)
+
+
+def test_a_zero_byte_in_a_file_of_arguments(run, mine):
+    folder, before = mine
+    arguments = yaml.safe_load(before["statistics.yml"]) | {"output_file": "a\0b.json"}
+    (folder / "zero.yml").write_text(yaml.safe_dump(arguments))
+    status, out, err = run("statistics", folder / "zero.yml")
+    assert (status, out) == (1, "")
+    assert "cannot be written" in one_line(err)
+
+
+def test_a_closed_standard_output_of_a_shell(pilots):
+    code = "import sys; from prodconf.command_line import main; sys.argv[0] = 'prodconf'; main()"
+    command = [sys.executable, "-c", code, "evaluate", str(pilots / "za20.fits"), "-m", str(pilots / "metrics.yml")]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_closed_standard_output(run, pilots, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    command = ("evaluate", pilots / "za20.fits", "-m", pilots / "metrics.yml", "-o", tmp_path / "bins.ecsv")
+    status, *_ = run(*command)
+    sys.stdout.close()
+    assert status == 0
+    assert len(QTable.read(tmp_path / "bins.ecsv")) == EDGES.size - 1
+
+
+# --- more of what is said ---------------------------------------------------------------------------------------------
+def test_evaluate_with_a_reference_energy(run, pilots):
+    def line(*options):
+        status, out, _ = run("evaluate", pilots / "za20.fits", "-m", pilots / "metrics.yml", *options)
+        assert status == 0
+        return out.splitlines()[-1]
+
+    assert "of its peak" in line()
+    threshold = StatisticalErrorEvaluator(str(pilots / "za20.fits")).threshold(reference_energy=1.0)
+    assert line("--reference-energy", "1 TeV") == line("--reference-energy", "1000 GeV")
+    assert f"(area at 10% of that at 1 TeV): {threshold.value:.3g} TeV" in line("--reference-energy", "1")
+    status, _, err = run("evaluate", pilots / "za20.fits", "-m", pilots / "metrics.yml", "--reference-energy", "1 m")
+    assert status == 1
+    assert "--reference-energy" in one_line(err)
+
+
+def test_statistics_names_the_option_that_is_missing(run, pilots):
+    status, _, err = run("statistics", "--base-path", pilots)
+    assert status == 1
+    assert "--file-name-template is missing" in one_line(err)
+    (pilots / "part.yml").write_text(yaml.safe_dump({"zenits": [20]}))
+    assert "did you mean zeniths" in one_line(run("statistics", pilots / "part.yml")[2])

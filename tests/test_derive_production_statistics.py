@@ -304,6 +304,8 @@ def test_a_bin_that_one_metric_leaves_open(tmp_path):
     assert derivator.total.status == "undetermined"
     text = " ".join(derivator.total.verdicts())
     assert "Undetermined (too few events passed): 3 to 10 TeV." in text
+    assert text.startswith("Events to throw: ")
+    assert " suffice at 95 % for what is determined. " in text
     assert "inf" not in text
 
 
@@ -315,6 +317,8 @@ def test_a_pilot_of_one_offset_plans_productions_of_one_offset(tmp_path, monkeyp
         _ = evaluator.file.n_simulated
     point = ProductionStatisticsDerivator(evaluator, metrics_of())
     assert point.total.n_events == pytest.approx(ProductionStatisticsDerivator(cone, metrics_of()).total.n_events)
+    same = ProductionStatisticsDerivator(evaluator, metrics_of(), viewcone=0 * u.deg)
+    assert same.total.n_events == point.total.n_events
     with pytest.raises(ProdconfError, match="viewcone must lie"):
         ProductionStatisticsDerivator(evaluator, metrics_of(), viewcone=1.0)
 
@@ -355,6 +359,8 @@ def test_bad_grid_points(evaluator, point, words):
         ({"core_radius": [1, 2]}, "core_radius must be one number in m"),
         ({"viewcone": 11 * u.deg}, "viewcone must lie above 0 and at most at the 10 deg"),
         ({"viewcone": 0}, "viewcone must lie above 0"),
+        ({"viewcone": 1e-9}, "viewcone must open a cone of at least 0.001 deg"),
+        ({"viewcone": 0.9e-3 * u.deg}, "viewcone must open a cone of at least 0.001 deg"),
         ({"energy_range": (0.01, 10)}, "energy_range must increase within the 0.1 to 10 TeV"),
         ({"energy_range": (3, 1)}, "energy_range must increase"),
         ({"energy_range": 3}, "energy_range must have two energies"),
@@ -507,3 +513,12 @@ def test_metrics_objects_are_taken_as_they_are(evaluator):
     wanted = parse_metrics(metrics_of())
     assert isinstance(ProductionStatisticsDerivator(evaluator, wanted).metrics, Metrics)
     assert ProductionStatisticsDerivator(evaluator, wanted).metrics is wanted
+
+
+def test_the_sentences_of_a_total(evaluator):
+    total = ProductionStatisticsDerivator(evaluator, metrics_of()).total
+    assert total.verdicts()[0].endswith(" suffice at 95 %.")
+    gap = replace(total, undetermined=((3.0, 10.0),), n_effective=1.0)
+    assert gap.verdicts()[0].endswith(" suffice at 95 % for what is determined.")
+    assert gap.verdicts()[1].endswith(" on 1 effective event.")
+    assert replace(total, n_effective=1.5).verdicts()[1].endswith(" on 1.5 effective events.")

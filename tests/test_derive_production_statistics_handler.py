@@ -140,7 +140,10 @@ def test_what_is_written(arguments, pilots):
     assert len(table) == 1
     assert table["energy"].unit == u.TeV
     assert table["zenith"][0] == 30 * u.deg
-    assert table["value"][0] == pytest.approx(document["production_statistics"][0])
+    assert table["value"][0].to_value(u.ct) == pytest.approx(document["production_statistics"][0])
+    for name in ("value", "sigma", "total"):
+        assert table[name].unit == u.ct
+        assert document["records"][name]["unit"] == "ct"
     assert table.meta["provenance"]["inputs"] == document["provenance"]["inputs"]
 
 
@@ -212,6 +215,13 @@ def test_templates(arguments, tmp_path, template, zenith, name):
         ({"file_name_template": "gamma_za{zenith.fits"}, "file_name_template"),
         ({"file_name_template": "gamma_za{zenith!q}.fits"}, "file_name_template"),
         ({"file_name_template": "gamma_za{}.fits"}, "file_name_template"),
+        ({"file_name_template": "gamma_{zenith:999999999}.fits"}, "file_name_template: a format specification"),
+        ({"file_name_template": "gamma_{zenith:.1000f}.fits"}, "file_name_template: a format specification"),
+        ({"file_name_template": "gamma_{zenith!s:>9999}.fits"}, "file_name_template: a format specification"),
+        ({"file_name_template": "gamma_{zenith:{zenith}}.fits"}, "file_name_template: a format specification"),
+        ({"file_name_template": "gamma_{zenith:>400}.fits"}, "file_name_template: must give names of 1 to 255"),
+        ({"file_name_template": "gamma\0_{zenith}.fits"}, "file_name_template: must give names"),
+        ({"file_name_template": "{zenith}/" * 1000 + "x"}, "file_name_template"),
         ({"file_name_template": "gamma.fits"}, "must name {zenith}, as zeniths has 3 values"),
         ({"camera_offsets": [0, 1]}, "must name {offset}, as camera_offsets has 2 values"),
         ({"file_name_template": "gamma_za{zenith}_{azimuth}.fits"}, "azimuths is not given"),
@@ -379,3 +389,40 @@ def test_the_script_of_the_predecessor(shared_data, tmp_path):
     assert document["records"]["status"]["value"] == ["undetermined"]
     assert 0 < document["production_statistics"][0] < 1e10
     assert all(pilot["n_events"] < 1e13 for pilot in document["pilots"])
+
+
+# --- what is refused before anything is written -----------------------------------------------------------------------
+@pytest.mark.parametrize("bad", [[np.nan], [np.inf], [-1.0], [1 * u.m], ["many"], 1 * u.deg, None, [[1.0]]])
+def test_only_numbers_of_events_are_written(arguments, bad):
+    handler = ProductionStatisticsHandler(arguments)
+    handler.initialize_evaluators()
+    handler.perform_interpolation()
+    with pytest.raises(ProdconfError, match="production_statistics must"):
+        handler.write_output(bad)
+    assert not handler.output_path.exists()
+
+
+@pytest.mark.parametrize("good", [[7], 7.0, np.array([7]), 7 * u.ct, [7] * u.ct, [7 * u.ct], 7 * u.one])
+def test_numbers_of_events_with_and_without_unit(arguments, good):
+    handler = ProductionStatisticsHandler(arguments)
+    handler.initialize_evaluators()
+    handler.perform_interpolation()
+    handler.write_output(good)
+    assert strict(handler.outputs[0].read_text())["production_statistics"] == [7.0]
+
+
+def test_a_figure_in_the_way_stops_before_the_work(arguments, tmp_path):
+    (tmp_path / "out").mkdir()
+    figure = tmp_path / "out" / f"production_statistics_gamma_za{ZENITHS[-1]:g}.png"
+    figure.write_text("mine")
+    handler = ProductionStatisticsHandler(arguments | {"plot_production_statistics": True})
+    with pytest.raises(ProdconfError, match="exists, and overwriting was not asked for"):
+        handler.run()
+    assert handler.evaluator_instances == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [figure.name]
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", "..", "a\0b.json", "nowhere/x.json"])
+def test_impossible_output_names(arguments, name):
+    with pytest.raises(ProdconfError, match="output"):
+        ProductionStatisticsHandler(arguments | {"output_file": name}).run()

@@ -440,3 +440,105 @@ def test_damaged_files(sample, tmp_path):
     assert outcome[False] > 20
     shutil.copy(sample, tmp_path / "good.fits")
     assert read_everything(tmp_path / "good.fits")
+
+
+def test_arguments_are_one_number(sample):
+    assert DL2File(sample, offset_max=60 * u.arcmin).offset_max == pytest.approx(1.0, rel=1e-15)
+    assert DL2File(sample, simulated_fraction=50 * u.percent).simulated_fraction == pytest.approx(0.5, rel=1e-15)
+    for value in ([1, 2], True, "1", 1 * u.m, [1] * u.deg, np.nan):
+        with pytest.raises(ProdconfError, match=r"^offset_max must be "):
+            DL2File(sample, offset_max=value)
+    for value in ([0.5], True, "0.5", 1 * u.m, np.array(["runs"])):
+        with pytest.raises(ProdconfError, match=r"^simulated_fraction must be "):
+            DL2File(sample, simulated_fraction=value)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"x", "x" * 5000, "a\0b", ["x"]])
+def test_what_is_no_path(path):
+    with pytest.raises(ProdconfError, match=r"must be a path|cannot be read"):
+        DL2File(path)
+    assert not looks_like_dl2(path)
+
+
+def _set(table, column, value):
+    """Change a column of one table."""
+
+    def change(hdus):
+        hdus[table].data[column] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "text"),
+    [
+        ("RUNHEADER", "core_range", [0, 1e-4], "core_range must be 1 mm to 1000 km wide"),
+        ("RUNHEADER", "viewcone", [0, 1e-5], "viewcone must be one angle or at least 0.0001 deg wide"),
+        ("RUNHEADER", "E_range", [1e-12, 1], "E_range must lie within 1e-9 to 1e9 TeV"),
+        ("RUNHEADER", "E_range", [1e-2, 1e300], "E_range must lie within 1e-9 to 1e9 TeV"),
+        ("RUNHEADER", "alt_range", [1e300, 1e300], r"alt_range: must be within \+-100 rad"),
+        ("RUNHEADER", "az_range", [-101, 0], r"az_range: must be within \+-100 rad"),
+        ("SIMULATED EVENTS", "EVENTS", 1e30, "column EVENTS: must be below 1e30, got 1e.30 in row 0"),
+        ("EVENTS", "MC_ENERGY", 1e-20, "column MC_ENERGY: must be within 1e-12 to 1e12 TeV, got .*e-2[01] in row 0"),
+        ("EVENTS", "ENERGY", 1e20, "column ENERGY: must be within 1e-12 to 1e12 TeV, got .*e.20 in row 0"),
+    ],
+)
+def test_absurd_numbers_are_a_sentence(sample, table, column, value, text):
+    path = changed(sample, _set(table, column, value))
+    with pytest.raises(ProdconfError, match=text):
+        list(DL2File(path).chunks())
+
+
+def _retyped(name, form, value):
+    """Replace a column of RUNHEADER by one of another format."""
+
+    def change(hdus):
+        old = hdus["RUNHEADER"].columns
+        new = fits.Column(name=name, format=form, array=np.array([value]))
+        columns = [new if column.name == name else column for column in old]
+        hdus["RUNHEADER"] = fits.BinTableHDU.from_columns(columns, name="RUNHEADER")
+
+    return change
+
+
+@pytest.mark.parametrize("name", ["num_use", "num_showers"])
+@pytest.mark.parametrize("value", [2.7, 0.5, 1e300])
+def test_numbers_of_showers_and_uses_are_whole(sample, name, value):
+    with pytest.raises(ProdconfError, match=f"column {name} must be a whole number from 1 to 1e12, got"):
+        DL2File(changed(sample, _retyped(name, "D", value)))
+
+
+def test_absurd_edges_are_a_sentence(sample):
+    for factor, text in [(1e20, "MC_ENERG_LO: must be within"), (1e-20, "MC_ENERG_LO: must be within")]:
+
+        def change(hdus, factor=factor):
+            for column in ("MC_ENERG_LO", "MC_ENERG_HI"):
+                hdus["SIMULATED EVENTS"].data[column] *= factor
+
+        with pytest.raises(ProdconfError, match=text):
+            DL2File(changed(sample, change))
+
+
+@pytest.mark.parametrize("unit", ["1e40 TeV", "1e-40 TeV"])
+def test_absurd_units_are_a_sentence(sample, unit):
+    def change(hdus):
+        number = hdus["EVENTS"].columns.names.index("MC_ENERGY") + 1
+        hdus["EVENTS"].header[f"TUNIT{number}"] = unit
+
+    with pytest.raises(ProdconfError, match=r"column MC_ENERGY: unit .* must be 1e-30 to 1e30 TeV"):
+        DL2File(changed(sample, change))
+
+
+def test_point_source_needs_no_cone(tmp_path):
+    header = DL2Header(5000, 10, 1000.0, 0.0, 0.1, 10.0, -2.0, zenith=20.0, azimuth=180.0)
+    write_dl2(tmp_path / "point.fits", header, **events(cut=0.0))
+    assert DL2File(tmp_path / "point.fits").n_simulated.sum() == pytest.approx(THROWN.sum())
+
+
+def test_names_equal_but_for_case(sample):
+    content = sample.read_bytes()
+    assert content.count(b"'GH_MVA  '") == 1
+    path = sample.with_name("twice.fits")
+    path.write_bytes(content.replace(b"'GH_MVA  '", b"'mc_az   '"))
+    with pytest.raises(ProdconfError, match=r"table EVENTS has two columns named .*mc_az"):
+        DL2File(path)

@@ -185,3 +185,18 @@ def test_a_cut_in_offset(tmp_path):
 def test_a_bad_index_is_refused(tmp_path, index):
     with pytest.raises(ProdconfError, match="index must be finite"):
         count_events(write(tmp_path / "a.fits", events()), index=index, reco=True)
+
+
+def test_a_cut_that_leaves_nothing_counts_zero_events(tmp_path):
+    write(tmp_path / "few.fits", events())
+    file = DL2File(tmp_path / "few.fits", offset_max=1e-9)
+    for index in (None, 3.0):
+        counts = count_events(file, index=index, reco=True)
+        assert counts.n_events == 0
+        assert not counts.n_true.any()
+        for sums in (counts.true, counts.reco):
+            for name in ("sums", "passes_squared", "squares", "largest", "by_run"):
+                assert getattr(sums, name).dtype == np.float64, name
+        assert counts.pair_sums.dtype == counts.error_sums.dtype == np.float64
+    with pytest.raises(ProdconfError, match=r"^index must be one number, got \[2, 3\]$"):
+        count_events(file, index=[2, 3])

@@ -96,3 +96,45 @@ def test_a_file_that_shrinks_while_it_is_read(sample):
     sample.unlink()
     with pytest.raises(ProdconfError, match="does not exist"):
         list(table.blocks(100))
+
+
+@pytest.mark.parametrize(("value", "shown"), [("nan", "nan and 0"), ("0", "0 and 0"), ("1E200", r"1e\+200 and 0")])
+def test_an_absurd_scale_is_refused(sample, value, shown):
+    content = sample.read_bytes()
+    card = b"TZERO3  =           2147483648"
+    assert content.count(card) == 1
+    sample.write_bytes(content.replace(card, f"TSCAL3  = {value:>20}".encode()))
+    with pytest.raises(ProdconfError, match=f"column unsigned: TSCAL and TZERO must be finite .* got {shown}$"):
+        rows_of(sample)
+
+
+def test_a_large_zero_is_no_overflow(sample):
+    content = sample.read_bytes()
+    form = content.replace(b"TZERO3  =           2147483648", b"TZERO4  =  9223372036854775808")
+    sample.write_bytes(form)
+    table = rows_of(sample, ["long"])
+    values = table.column(next(table.blocks(N)), "long")
+    np.testing.assert_allclose(values, fits.getdata(sample)["long"].astype(np.float64), rtol=1e-15)
+
+
+@pytest.mark.parametrize(("old", "new"), [("single", "DOUBLE"), ("long  ", "single")])
+def test_two_columns_of_one_name(sample, old, new):
+    content = sample.read_bytes()
+    sample.write_bytes(content.replace(f"'{old}".encode(), f"'{new}".encode(), 1))
+    with pytest.raises(ProdconfError, match="table ROWS has two columns named "):
+        rows_of(sample, ["byte"])
+
+
+def test_damaged_compression(sample):
+    packed = gzip.compress(sample.read_bytes())
+    path = sample.with_suffix(".fits.gz")
+    whole = {len(packed) // 2: "truncated|cannot be read", len(packed) - 8: "truncated", len(packed) - 4: "truncated"}
+    for length, text in whole.items():
+        path.write_bytes(packed[:length])
+        with pytest.raises(ProdconfError, match=text):
+            list(rows_of(path).blocks(100))
+    path.write_bytes(packed[:-8] + bytes(4) + packed[-4:])
+    with pytest.raises(ProdconfError, match="truncated or damaged"):
+        list(rows_of(path).blocks(100))
+    path.write_bytes(packed)
+    assert sum(len(block) for block in rows_of(path).blocks(100)) == N

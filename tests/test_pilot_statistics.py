@@ -438,7 +438,7 @@ def test_required_events_with_reused_showers_agree_with_the_closed_form(radius, 
 
 
 def test_a_weighted_pilot_knows_what_its_events_know(path):
-    """On the axis of reconstructed energy another index weights the events; their uncertainty is that of the weights."""
+    """Another index weights the events in bins of reconstructed energy; the uncertainty is that of the weights."""
     for index in (1.5, 2.5):
         pilot = pilot_statistics(DL2File(path), WHOLE, index=index, axis="reco")
         file = DL2File(path)
