@@ -348,7 +348,7 @@ def statistics(
     typer.echo("\n".join(handler.summary(verbose=verbose)))
     typer.echo(f"Written: {', '.join(str(path) for path in handler.written)}")
 
-# %% ../nbs/70_command_line.ipynb #ede03120
+# %% ../nbs/70_command_line.ipynb #e07f1d29
 def _stated(given: dict[str, str | None]) -> dict[str, float | str]:
     """Return what was stated of a grid point; plain numbers become numbers."""
     point: dict[str, float | str] = {}
@@ -367,7 +367,7 @@ def _parameter_lines(made: Any) -> str:
     if total is None or not total.bound < float("inf") or any("number_of_events_bound" in line for line in lines):
         return "\n".join(lines)
     where = next(i for i, line in enumerate(lines) if line.lstrip().startswith("number_of_events"))
-    determined = " for the determined energies" if total.undetermined else ""
+    determined = " for what is determined" if total.undetermined else ""
     lines.insert(
         where + 1,
         f"  number_of_events_bound  {math.ceil(total.bound)} (suffices at 95 %{determined}; the estimate meets the "

@@ -376,7 +376,7 @@ def _with_units(records: QTable) -> Table:
         table[name].unit = table[name].unit or u.ct
     return table
 
-# %% ../nbs/44_derive_production_statistics_handler.ipynb #5adc16f0
+# %% ../nbs/44_derive_production_statistics_handler.ipynb #bea034e1
 class _Report(_Workflow):
     """What is written and printed."""
 
@@ -437,7 +437,7 @@ class _Report(_Workflow):
             f"Verdict: {row['status']}{', outside the pilots' if row['outside'] else ''}.",
         ]
         for pilot in self._pilots() if verbose else ():
-            where = " for the determined energies" if pilot["undetermined"] else ""
+            where = " for what is determined" if pilot["undetermined"] else ""
             enough = f", {pilot['bound']:.3g} suffice at 95 %{where}" if np.isfinite(pilot["bound"]) else ""
             lines.append(
                 f"{pilot['file']}: {pilot['n_events']:.3g} +- {pilot['sigma']:.2g} events{enough}, {pilot['status']}."
