@@ -25,7 +25,7 @@ from .errors import ProdconfError
 # %% auto #0
 __all__ = ['reading', 'open_fits', 'TableLayout', 'find_table', 'RowBlock', 'TableRows']
 
-# %% ../nbs/09_fits_blocks.ipynb #ee020533
+# %% ../nbs/09_fits_blocks.ipynb #04d840f8
 _READ_ERRORS = (
     OSError,
     ValueError,

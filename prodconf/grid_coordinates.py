@@ -194,7 +194,7 @@ class _Pilots:
         """Return the number of pilots."""
         return int(self.zenith.size)
 
-# %% ../nbs/14_grid_coordinates.ipynb #5431a4df
+# %% ../nbs/14_grid_coordinates.ipynb #2806f4bf
 class PilotPoints(_Pilots):
     """
     The places of the pilots and the coordinates in which values between them are smooth.
@@ -228,11 +228,6 @@ class PilotPoints(_Pilots):
     def is_lattice(self) -> bool:
         """Whether every combination of nodes has its pilot."""
         return len(self) == int(np.prod(self.shape))
-
-    @property
-    def flat_axes(self) -> list[str]:
-        """Names of the axes along which the pilots do not vary."""
-        return [name for name, size in zip(self.axes, self.shape, strict=True) if size == 1]
 
     @cached_property
     def _pilot_at(self) -> NDArray[np.intp]:
@@ -281,7 +276,7 @@ def _csr(columns: NDArray[np.intp], entries: Array, size: int) -> sparse.csr_mat
     matrix.sum_duplicates()
     return matrix
 
-# %% ../nbs/14_grid_coordinates.ipynb #b15a7e6e
+# %% ../nbs/14_grid_coordinates.ipynb #6353aa5b
 def _scaled(points: PilotPoints, query: tuple[Array, ...]) -> tuple[Array, Array, NDArray[np.intp]]:
     """Coordinates of pilots (with periodic images), of queries, and the pilot behind each image."""
     own, ask = (
