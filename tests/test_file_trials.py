@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+import threading
 
 import pytest
 
@@ -41,6 +42,12 @@ def files(tmp_path, monkeypatch):
     return make
 
 
+@pytest.fixture(params=[True, False], ids=["fork", "fresh interpreter"], autouse=True)
+def way(request, monkeypatch):
+    monkeypatch.setattr(file_trials, "_can_fork", lambda: request.param)
+    return "_fork" if request.param else "_start"
+
+
 @pytest.mark.parametrize("orders", [[], ["read"], ["read"] * 5, ["segfault", "read", "sleep", "exit", "raise", "grow"]])
 def test_what_kills_is_named_and_nothing_else(files, orders):
     paths = files(orders)
@@ -48,10 +55,10 @@ def test_what_kills_is_named_and_nothing_else(files, orders):
     assert deadly_files(paths, trial="deadly_trial:obey") == [path for path in paths if path not in sound]
 
 
-def test_sound_files_cost_one_process(files, monkeypatch):
+def test_sound_files_cost_one_process(files, monkeypatch, way):
     started = []
-    original = file_trials._second_process
-    monkeypatch.setattr(file_trials, "_second_process", lambda *given: started.append(1) or original(*given))
+    original = getattr(file_trials, way)
+    monkeypatch.setattr(file_trials, way, lambda *given: started.append(1) or original(*given))
     deadly_files(files(["read"] * 20), trial="deadly_trial:obey")
     assert len(started) == 1
     deadly_files(files(["read", "exit", "read", "exit"]), trial="deadly_trial:obey")
@@ -62,3 +69,15 @@ def test_sound_files_cost_one_process(files, monkeypatch):
 def test_trial_that_is_not_there(files, trial):
     with pytest.raises(ProdconfError, match=f"{sys.executable} does not start a second process"):
         deadly_files(files(["read"]), trial=trial)
+
+
+def test_a_process_with_threads_is_not_forked(monkeypatch):
+    monkeypatch.undo()
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        assert not file_trials._can_fork()
+    finally:
+        stop.set()
+        thread.join()

@@ -13,11 +13,11 @@ import yaml
 from prodconf.corsika_limits_table import limits_summary, looks_like_limits, read_limits
 from prodconf.dl2_events import DL2File, inspect_dl2, looks_like_dl2
 from prodconf.errors import ProdconfError, ProdconfWarning
+from prodconf.event_report import inspect_file
 from prodconf.metrics import read_metrics
 from prodconf.pilot_statistics import pilot_statistics
 from prodconf.plan_configuration import read_configuration
 from prodconf.production_plan import plan_production
-from prodconf.reduced_events import inspect_file
 from prodconf.toy_production import sample_metrics
 
 CHARACTERS = np.frombuffer(b"0123456789-.,:[]{}&*!?|>%@'\"# \n\tnaeE", dtype=np.uint8)
