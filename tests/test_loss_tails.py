@@ -198,8 +198,10 @@ def test_truncated_range_is_named():
     )
     assert tail_limit(summary, 1e-3, simulated_range=(0, 2500)).verdict is Verdict.OK
     few = tail_limit(TailSummary.from_values([1.0, 1890.0], "upper", capacity=20), 1e-3, simulated_range=(0, 1900))
-    assert few.verdict is Verdict.TRUNCATED
-    assert "2 triggers are fewer than the 2 995" in few.reason
+    assert few.verdict is Verdict.SAMPLE_LIMITED
+    assert (few.value, few.interval_high, few.loss_bound) == (1890, 1900, 1.0)
+    assert few.reason.startswith("2 triggers are fewer than the 2 995")
+    assert few.reason.endswith("1 of 2 triggers lie in the outer 5 % of the simulated range, which may cut it off")
 
 
 def test_outer_range_of_energies_is_logarithmic():
