@@ -1,23 +1,33 @@
 """Limits of pilots against all events of their files, the closed form of the toy, and many small toys."""
 
 import dataclasses
+import itertools
+import pickle
+import subprocess
+import sys
+from functools import reduce
+from operator import add
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from prodconf import pilot_limits as module
-from prodconf.errors import ProdconfError
-from prodconf.loss_tails import Verdict
-from prodconf.pilot_limits import PilotGroup, PilotPoint, group_files, pilot_limits, same_place
+from prodconf.errors import ProdconfError, ProdconfWarning
+from prodconf.event_tails import EventTails
+from prodconf.loss_tails import CapacityError, TailSummary, Verdict, tail_limit
+from prodconf.pilot_groups import PilotGroup, PilotPoint, group_files
+from prodconf.pilot_limits import FileSummary, LimitRequest, PilotLimits, limits_of, pilot_limits, summarise_file
 from prodconf.reduced_events import EventChunk, FileInfo, ReducedEventWriter
-from prodconf.toy_models import Throw, ToyModel, simulate
+from prodconf.sub_arrays import SubArray, read_sub_arrays
+from prodconf.toy_models import Throw, ToyModel, simulate, union_loss
 
 TELESCOPES = ("LSTN-01", "LSTN-02", "MSTN-01", "MSTN-02", "MSTN-03")
-EVERYTHING = {"all": (None, 1)}
+EVERYTHING = [SubArray("all")]
 POINT = FileInfo("run1", 0, 1, 1, -2.0, 0.006, 3.0, 0.0, 7.0, 0.0, 800.0, 20.0, 30.0, 0.24)
 
 # Steep at the threshold (slope 4) and thrown beyond every scale, so that a loss of 1 % is inside the thrown ranges.
@@ -113,20 +123,20 @@ def outward(values: np.ndarray, quantity: str) -> np.ndarray:
 
 
 def test_every_limit_is_the_order_statistic_of_all_events(pilot, events):
-    sub_arrays = {
-        "all, any": (None, 1),
-        "all, three": (None, 3),
-        "large": (("LSTN-01", "LSTN-02"), 2),
-        "medium": (("MSTN-03", "MSTN-01", "MSTN-02"), 2),
-        "one": (("MSTN-02",), 1),
-    }
+    sub_arrays = [
+        SubArray("all, any"),
+        SubArray("all, three", multiplicity=3),
+        SubArray("large", ("LSTN-01", "LSTN-02"), 2),
+        SubArray("medium", ("MSTN-03", "MSTN-01", "MSTN-02"), 2),
+        SubArray("one", ("MSTN-02",)),
+    ]
     (group,) = group_files(pilot)
     found = {one.sub_array: one for one in pilot_limits(group, sub_arrays, loss_fraction=0.01)}
-    assert list(found) == list(sub_arrays)
-    for name, (telescopes, multiplicity) in sub_arrays.items():
-        wanted = set(TELESCOPES if telescopes is None else telescopes)
-        keep = np.array([len(wanted & seen) >= multiplicity for seen in events["telescopes"]])
-        limits = found[name]
+    assert list(found) == [one.name for one in sub_arrays]
+    for one in sub_arrays:
+        wanted = set(TELESCOPES if one.telescopes is None else one.telescopes)
+        keep = np.array([len(wanted & seen) >= one.multiplicity for seen in events["telescopes"]])
+        limits = found[one.name]
         assert limits.n_triggered == keep.sum() > 300
         assert limits.n_simulated == 360_000
         for quantity in ("energy", "radius", "viewcone"):
@@ -155,8 +165,8 @@ def test_guarantee_and_design_effect_follow_from_the_outermost_events(pilot, eve
 def test_chunks_and_files_divide_the_events_without_effect(pilot, monkeypatch):
     (group,) = group_files(pilot)
     (whole,) = pilot_limits(group, EVERYTHING, loss_fraction=0.01)
-    original = module.iterate
-    monkeypatch.setattr(module, "iterate", lambda files: original(files, chunk=7_777))
+    original = module.triggered_blocks
+    monkeypatch.setattr(module, "triggered_blocks", lambda path, **given: original(path, **given, chunk=7_777))
     (parts,) = pilot_limits(group, EVERYTHING, loss_fraction=0.01)
     assert (parts.energy, parts.radius, parts.viewcone) == (whole.energy, whole.radius, whole.viewcone)
     assert parts.tails == whole.tails
@@ -187,7 +197,7 @@ def test_more_than_the_capacity_is_read_again(pilot, monkeypatch):
     """A loss fraction that needs more of the tail than is kept at first, with re-used showers and with weights."""
     (group,) = group_files(pilot)
     wanted = {index: pilot_limits(group, EVERYTHING, loss_fraction=0.2, index=index)[0] for index in (2.0, 1.2)}
-    monkeypatch.setattr(module, "CAPACITY", 20)
+    monkeypatch.setattr(module.LimitRequest, "capacity", lambda request, n_triggers: 20)
     for index, expected in wanted.items():
         (limits,) = pilot_limits(group, EVERYTHING, loss_fraction=0.2, index=index)
         for quantity in ("energy", "radius", "viewcone"):
@@ -227,8 +237,6 @@ def in_memory(model: ToyModel, rng: np.random.Generator, *, n_showers: int, n_us
                 masks=uses.masks,
                 telescopes=model.telescopes,
                 n_showers=uses.energy.size,
-                simulated_energy=uses.energy,
-                simulated_weight=np.ones(uses.energy.size),
                 positions=np.stack([uses.x_core[rows], uses.y_core[rows], uses.core_distance[rows]]),
             )
         )
@@ -253,8 +261,10 @@ def limits_in_memory(monkeypatch):
     """Derive limits from chunks instead of files."""
 
     def derive(chunks, point, **arguments):
-        monkeypatch.setattr(module, "iterate", lambda files: iter(chunks))
-        return pilot_limits(PilotGroup(point), EVERYTHING, **arguments)[0]
+        monkeypatch.setattr(module, "triggered_blocks", lambda path, **given: iter(chunks))
+        n_triggers = sum(chunk.energy.size for chunk in chunks)
+        group = PilotGroup(point, [Path("toy")], n_triggers=n_triggers, first_files=[0])
+        return pilot_limits(group, EVERYTHING, **arguments)[0]
 
     return derive
 
@@ -367,8 +377,13 @@ def test_nothing_triggered_and_bad_arguments_are_refused(tmp_path, limits_in_mem
 
 def test_a_silent_sub_array_has_no_record(pilot):
     (group,) = group_files(pilot)
-    found = pilot_limits(group, {"silent": (("SSTS-01",), 1), "loud": (None, 1)}, loss_fraction=0.01)
-    assert [one.sub_array for one in found] == ["loud"]
+    found = pilot_limits(group, [SubArray("silent", ("SSTS-01",)), *EVERYTHING], loss_fraction=0.01)
+    assert [one.sub_array for one in found] == ["all"]
+    assert list(found.empty) == ["silent"]
+    assert "no event holds SSTS-01" in found.empty["silent"]
+    assert pickle.loads(pickle.dumps(found)).empty == found.empty
+    (partly,) = pilot_limits(group, [SubArray("partly", ("SSTS-01", "LSTN-01"))], loss_fraction=0.01)
+    assert any("no event holds SSTS-01" in note for note in partly.notes)
 
 
 def test_zero_loss_is_the_extreme_and_never_ok(pilot, events):
@@ -379,49 +394,6 @@ def test_zero_loss_is_the_extreme_and_never_ok(pilot, events):
         assert limit.verdict is not Verdict.OK
         extreme = outward(events[quantity], quantity)[0]
         assert limit.value <= extreme * (1 + 1e-7) if quantity == "energy" else limit.value >= extreme * (1 - 1e-7)
-
-
-# ---------------------------------------------------------------- grouping
-
-
-@pytest.fixture
-def describe(tmp_path, monkeypatch):
-    """Make files that hold nothing but what they say of their sources."""
-    known = {}
-
-    def make(name: str, infos: list[FileInfo]) -> Path:
-        path = tmp_path / name
-        path.write_text(name * len(infos), encoding="utf-8")
-        known[path] = infos
-        return path
-
-    monkeypatch.setattr(module, "read_file_infos", lambda path: known[path])
-    return make
-
-
-def test_pointings_are_sorted_into_groups(describe):
-    places = [(40.0, 0.0, 0.24), (20.0, 180.0, 0.24), (20.0, 0.0, 0.24), (20.0, 0.0, 0.84), (20.02, 359.99, 0.24)]
-    paths = []
-    for i, (zenith, azimuth, nsb) in enumerate(places):
-        infos = runs(i + 1, zenith=zenith, azimuth=azimuth, nsb_level=nsb)
-        paths.append(describe(f"{i}.hdf5", infos))
-    groups = group_files(paths)
-    names = [{path.name for path in group.files} for group in groups]
-    assert sorted(map(sorted, names[:3])) == [["0.hdf5"], ["1.hdf5"], ["2.hdf5", "4.hdf5"]]  # 359.99 deg is 0 deg
-    assert names[3] == {"3.hdf5"}
-    assert groups[2].point.zenith == 40.0
-    assert all(group.notes == [] for group in groups)
-
-
-def test_particles_stand_apart(describe):
-    paths = [describe(f"{i}.hdf5", runs(i, particle_id=i)) for i in (1, 14)]
-    assert {group.point.particle_id for group in group_files(paths)} == {1, 14}
-
-
-def test_the_order_of_the_files_does_not_matter(describe):
-    paths = [describe(f"{i}.hdf5", runs(i)) for i in range(4)]
-    one, two = group_files(paths), group_files(paths[::-1])
-    assert [(g.point, sorted(g.files), g.notes) for g in one] == [(g.point, sorted(g.files), g.notes) for g in two]
 
 
 def test_a_source_counts_once(tmp_path):
@@ -436,53 +408,348 @@ def test_a_source_counts_once(tmp_path):
     assert limits.notes[: len(group.notes)] == tuple(group.notes)
 
 
-def test_mixed_pointings_in_one_file_are_refused(describe):
-    infos = [*runs(1), *(dataclasses.replace(info, file_id=1) for info in runs(2, zenith=40.0))]
-    path = describe("mixed.hdf5", infos)
-    with pytest.raises(ProdconfError, match=r"mixed.hdf5: table FILE_INFO mixes pointings"):
-        group_files([path])
+# ---------------------------------------------------------------- the anchor: closed form, 500 toys
+
+ANCHOR = ToyModel(Throw())
+ANCHOR_POINT = PilotPoint(
+    zenith=20.0, azimuth=0.0, index=2.0, core_scatter=(0.0, 1000.0), viewcone=(0.0, 8.0), energy_range=None
+)
 
 
-THROWN_OTHERWISE = [
-    {"core_scatter_max": 900.0},
-    {"viewcone_max": 6.0},
-    {"energy_min": 0.01},
-    {"energy_max": 4.0},
-    {"spectral_index": -2.5},
-]
+def anchor_triggers(rng: np.random.Generator, n: int):
+    """Triggers of the anchor by inversion: flat in energy below the break, E^-2 above; two truncated exponentials."""
+    low, knee, high = 0.003, 0.03, 330.0
+    below = (knee - low) / knee**2
+    share = rng.random(n) * (below + 1 / knee - 1 / high)
+    energy = np.where(share < below, low + share * knee**2, 1 / np.maximum(1 / knee - share + below, 1 / high))
+    edge, mu = np.exp(-((1000 / 350) ** 2)), 1 - np.cos(np.radians(3))
+    radius = 350 * np.sqrt(-np.log(1 - rng.random(n) * (1 - edge)))
+    rim = np.exp(-(1 - np.cos(np.radians(8))) / mu)
+    versine = -mu * np.log(1 - rng.random(n) * (1 - rim))
+    return energy, radius, np.degrees(np.arccos(1 - versine))
 
 
-@pytest.mark.parametrize("changes", THROWN_OTHERWISE, ids=lambda changes: next(iter(changes)))
-def test_mixed_thrown_ranges_in_two_files_are_refused(describe, changes):
-    paths = [describe(f"{i}.hdf5", runs(i, **more)) for i, more in ((1, {}), (2, changes))]
-    with pytest.raises(ProdconfError, match="throws other ranges or another spectrum"):
-        group_files(paths)
+def anchor_losses(limits: dict[str, float]) -> dict[str, float]:
+    """True share of the triggers beyond each of some cuts."""
+    low, knee, high = 0.003, 0.03, 330.0
+    total = (knee - low) / knee**2 + 1 / knee - 1 / high
+    edge, mu = np.exp(-((1000 / 350) ** 2)), 1 - np.cos(np.radians(3))
+    rim = np.exp(-(1 - np.cos(np.radians(8))) / mu)
+    return {
+        "energy": (limits["energy"] - low) / knee**2 / total,
+        "radius": (np.exp(-((limits["radius"] / 350) ** 2)) - edge) / (1 - edge),
+        "viewcone": (np.exp(-(1 - np.cos(np.radians(limits["viewcone"]))) / mu) - rim) / (1 - rim),
+    }
 
 
-@pytest.mark.parametrize("changes", THROWN_OTHERWISE, ids=lambda changes: next(iter(changes)))
-def test_mixed_thrown_ranges_in_one_file_are_refused(describe, changes):
-    infos = [*runs(1), *(dataclasses.replace(info, file_id=1) for info in runs(2, **changes))]
-    path = describe("mixed.hdf5", infos)
-    with pytest.raises(ProdconfError, match=r"mixed.hdf5"):
-        group_files([path])
+def anchor_limits(rng: np.random.Generator, n: int, **arguments) -> PilotLimits:
+    """Limits of one toy sample of the anchor."""
+    capacity = LimitRequest(**arguments).capacity(n)
+    tails = EventTails(capacity=capacity)
+    tails.add(*anchor_triggers(rng, n), shower=np.arange(n))
+    summary = FileSummary({"all": tails}, ("T",), n_simulated=n, n_triggered=n)
+    return limits_of(PilotGroup(ANCHOR_POINT, [Path("toy")]), summary, EVERYTHING, **arguments)[0]
 
 
-def test_same_place_knows_the_circle_and_the_unknown():
-    here = PilotPoint(20.0, 0.0, 0.24, 1)
-    assert same_place(here, PilotPoint(20.0, 359.97, 0.241, 1))
-    assert not same_place(here, PilotPoint(20.1, 0.0, 0.24, 1))
-    assert not same_place(here, PilotPoint(20.0, 0.0, 0.25, 1))
-    assert not same_place(here, PilotPoint(20.0, 0.0, None, 1))
-    assert not same_place(here, PilotPoint(20.0, 0.0, 0.24, 14))
-    assert same_place(PilotPoint(20.0, 0.0), PilotPoint(20.0, 0.0))
+def test_the_anchor_lies_in_the_interval_and_the_union_is_counted():
+    limits = anchor_limits(np.random.default_rng(8), 1_000_000)
+    truth = {"energy": 0.0030569973, "radius": 903.06, "viewcone": 7.5388}  # published to these digits
+    for loss in anchor_losses(truth).values():
+        assert loss == pytest.approx(1e-3, rel=2e-4)
+    for quantity, value in truth.items():
+        limit = getattr(limits, quantity)
+        assert limit.verdict is Verdict.OK
+        assert limit.interval_low <= value <= limit.interval_high
+        assert limit.n_tail == 1000
+    expected = 1 - (1 - 1e-3) ** 3
+    assert limits.joint.fraction == pytest.approx(expected, abs=3 * np.sqrt(expected / 1e6))
+    assert expected < limits.joint.bound < 1.1 * expected
+    assert limits.joint_guaranteed.fraction < limits.joint.fraction
 
 
-def test_a_file_that_does_not_know_its_pointing_is_refused(monkeypatch):
-    info = dataclasses.replace(POINT, zenith=None)
-    monkeypatch.setattr(module, "read_file_infos", lambda path: [info])
-    path = SimpleNamespace(stat=lambda: SimpleNamespace(st_size=1), name="old.hdf5")
-    with pytest.raises(ProdconfError, match="the pointing is not known"):
-        group_files([path])
+def test_guarantee_coverage_and_union_in_500_toys():
+    """10 000 triggers, a loss of 0.2 %: twenty events beyond each cut."""
+    n, f, n_toys, rng = 10_000, 2e-3, 500, np.random.default_rng(2026)
+    truth = ANCHOR.limits(f)
+    expected = {"energy": truth.lower_energy, "radius": truth.upper_radius, "viewcone": np.degrees(truth.viewcone)}
+    exceeds, covers, joint_exceeds, joint = dict.fromkeys(expected, 0), dict.fromkeys(expected, 0), 0, []
+    for _ in range(n_toys):
+        found = anchor_limits(rng, n, loss_fraction=f)
+        limits = {quantity: getattr(found, quantity) for quantity in expected}
+        sure = anchor_losses({quantity: limit.guaranteed for quantity, limit in limits.items()})
+        for quantity, limit in limits.items():
+            exceeds[quantity] += sure[quantity] > f
+            covers[quantity] += limit.interval_low <= expected[quantity] <= limit.interval_high
+        losses = anchor_losses({quantity: limit.value for quantity, limit in limits.items()})
+        joint_exceeds += 1 - np.prod([1 - loss for loss in losses.values()]) > found.joint.bound
+        joint.append(found.joint.fraction)
+    error = np.sqrt(0.05 * 0.95 / n_toys)
+    for quantity in expected:
+        assert exceeds[quantity] / n_toys <= 0.05 + 2 * error
+        assert abs(covers[quantity] / n_toys - 0.95) <= 0.015 + 2 * error
+    assert joint_exceeds / n_toys <= 0.05 + 2 * error
+    assert np.mean(joint) == pytest.approx(union_loss(f), rel=0.01)
+
+
+def test_the_coverage_of_the_interval_is_within_a_percent_and_a_half():
+    """
+    Exactly, without toys: the true limit lies in the interval if the number of events beyond it, a binomial number,
+    lies between two ranks. The counts are whole, so the coverage is 95 % or a little more.
+    """
+    coverage = []
+    for f, beyond in itertools.product((1e-3, 2e-3, 1e-2), np.geomspace(20, 3000, 12)):
+        n = int(beyond / f)
+        capacity = LimitRequest(loss_fraction=f).capacity(n)
+        ranks = TailSummary("lower", capacity, np.arange(1.0, capacity + 1), np.ones(capacity), None, n, n, n)
+        limit = tail_limit(ranks, f)
+        # Event number r (from 1) lies below the truth if at least r events do.
+        coverage.append(stats.binom.cdf(limit.interval_high - 1, n, f) - stats.binom.cdf(limit.interval_low - 1, n, f))
+    assert min(coverage) >= 0.95
+    assert max(coverage) <= 0.965
+
+
+# ---------------------------------------------------------------- partitions, chunks, orders
+
+
+def piece(chunk: EventChunk, rows: np.ndarray) -> EventChunk:
+    """Take some events of a chunk."""
+    columns = ("energy", "angular_distance", "weight", "file_id", "shower_key", "masks")
+    taken = {name: getattr(chunk, name)[rows] for name in columns}
+    return dataclasses.replace(chunk, **taken, positions=chunk.positions[:, rows], n_showers=rows.size)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1), n_files=st.integers(1, 5), n_chunks=st.integers(1, 6))
+def test_any_order_partition_and_chunk_gives_the_same_record(monkeypatch, seed, n_files, n_chunks):
+    rng, model = np.random.default_rng(seed), ToyModel(THROW, slope=4.0, correlation=0.3)
+    (chunk,) = in_memory(model, np.random.default_rng(1), n_showers=1_500, n_uses=10)
+    arrays = [SubArray("all"), SubArray("some", TELESCOPES_OF_TOY[:2])]
+    options = {"point": point_of(THROW), "capacity": 300, "index": 2.3, "slice_edges": [0.01, 0.05, 3.0]}
+
+    def summary(rows):
+        cuts = np.sort(rng.integers(0, rows.size + 1, n_chunks - 1))
+        pieces = [piece(chunk, part) for part in np.split(rows, cuts)]
+        monkeypatch.setattr(module, "triggered_blocks", lambda path, **given: iter(pieces))
+        return summarise_file("toy", arrays, **options)
+
+    whole = summary(np.arange(chunk.energy.size))
+    order = rng.permutation(chunk.energy.size)
+    cuts = np.sort(rng.integers(0, order.size + 1, n_files - 1))
+    parts = [summary(part) for part in np.split(order, cuts)]
+    assert reduce(add, parts) == reduce(lambda a, b: b + a, parts) == whole
+    group = PilotGroup(point_of(THROW), [Path("toy")])
+    one, two = (limits_of(group, found, arrays, loss_fraction=0.02) for found in (whole, reduce(add, parts)))
+    assert list(one) == list(two)
+    assert len(one) == 2
+
+
+TELESCOPES_OF_TOY = ToyModel(THROW).telescopes
+
+
+def test_the_sum_over_files_is_what_pilot_limits_does(pilot):
+    (group,) = group_files(pilot)
+    options = {"loss_fraction": 0.01, "budget": None, "peak_fraction": 0.05}
+    parts = [
+        summarise_file(path, EVERYTHING, point=group.point, capacity=900, first_file=first, slice_edges=[0.01, 0.1, 1])
+        for path, first in zip(group.files, group.first_files, strict=True)
+    ]
+    found = limits_of(group, pickle.loads(pickle.dumps(parts[2] + parts[0] + parts[1])), EVERYTHING, **options)
+    (expected,) = pilot_limits(group, EVERYTHING, slices=[0.01, 0.1, 1], **options)
+    fields = [f.name for f in dataclasses.fields(expected) if f.name != "tails"]  # they have other capacities
+    assert [getattr(found[0], name) for name in fields] == [getattr(expected, name) for name in fields]
+
+
+def test_summaries_of_other_sub_arrays_do_not_add(pilot):
+    (group,) = group_files(pilot)
+    one, other = (
+        summarise_file(pilot[0], [SubArray(name)], point=group.point, capacity=100) for name in ("one", "other")
+    )
+    with pytest.raises(ProdconfError, match="the same sub-arrays to be merged, got one and other"):
+        one + other
+    with pytest.raises(CapacityError) as refused:
+        limits_of(group, one, [SubArray("one")], loss_fraction=0.2)
+    back = pickle.loads(pickle.dumps(refused.value))
+    assert (str(back), back.needed) == (str(refused.value), refused.value.needed)
+
+
+# ---------------------------------------------------------------- rules
+
+
+def lost(events, limits) -> np.ndarray:
+    """Find the events that three cuts lose."""
+    return (
+        (events["energy"] < limits.energy.value * (1 - 1e-7))
+        | (events["radius"] > limits.radius.value * (1 + 1e-7))
+        | (events["viewcone"] > limits.viewcone.value * (1 + 1e-7))
+    )
+
+
+def test_the_joint_loss_is_the_union(pilot, events):
+    (group,) = group_files(pilot)
+    (limits,) = pilot_limits(group, EVERYTHING, loss_fraction={"energy": 0.02, "radius": 0.01, "viewcone": 0.03})
+    assert limits.loss_fractions == {"energy": 0.02, "radius": 0.01, "viewcone": 0.03}
+    assert limits.joint.n_lost == lost(events, limits).sum()
+    assert limits.joint.fraction == limits.joint.n_lost / limits.n_triggered
+    n_tail = [limit.n_tail for limit in (limits.energy, limits.radius, limits.viewcone)]
+    assert max(n_tail) < limits.joint.n_lost < sum(n_tail)
+
+
+def test_the_budget_is_used_to_the_last_event(pilot, events):
+    (group,) = group_files(pilot)
+    (limits,) = pilot_limits(group, EVERYTHING, budget=0.03)
+    n = limits.n_triggered
+    assert lost(events, limits).sum() == limits.joint.n_lost <= 0.03 * n
+    (fraction,) = set(limits.loss_fractions.values())
+    assert int(0.03 * n) // 3 / n <= fraction <= 0.03
+    (more,) = pilot_limits(group, EVERYTHING, loss_fraction=fraction + 1.001 / n)
+    assert more.joint.fraction > 0.03
+    (weighted,) = pilot_limits(group, EVERYTHING, budget=0.03, index=2.4)
+    assert 0.028 < weighted.joint.fraction <= 0.03
+
+
+def test_a_least_number_of_lost_events_raises_the_fraction(pilot):
+    (group,) = group_files(pilot)
+    (limits,) = pilot_limits(group, EVERYTHING, loss_fraction=1e-4, min_lost_events=50)
+    (plain,) = pilot_limits(group, EVERYTHING, loss_fraction=0.01, min_lost_events=10)
+    for quantity in ("energy", "radius"):
+        limit = getattr(limits, quantity)
+        assert limit.n_tail == 50
+        assert limit.loss_fraction == pytest.approx(50 / limits.n_triggered)
+        assert "raised from 0.0001 so that 50 events may be lost" in limit.reason
+        assert getattr(plain, quantity).loss_fraction == 0.01
+    (few,) = pilot_limits(group, EVERYTHING, loss_fraction=1e-4, min_lost_events=10**6)
+    assert few.energy.verdict is not Verdict.OK
+    assert few.energy.loss_fraction == 1e-4
+    assert "so the loss fraction stands alone" in few.energy.reason
+
+
+def test_slices_have_their_own_order_statistics(pilot, events):
+    (group,) = group_files(pilot)
+    edges = [0.006, 0.02, 0.05, 0.5, 2.9, 3.5]
+    (limits,) = pilot_limits(group, EVERYTHING, loss_fraction=0.02, slices=edges)
+    curve = limits.curves.radius
+    assert limits.curves.edges == tuple(edges)
+    for i, (low, high) in enumerate(itertools.pairwise(edges)):
+        inside = np.sort(events["radius"][(events["energy"] >= low) & (events["energy"] < high)])[::-1]
+        assert curve.n_events[i] == inside.size
+        if inside.size == 0:
+            assert np.isnan(curve.value[i])
+            assert curve.verdict[i] == ""
+        elif curve.verdict[i] == "ok":
+            assert curve.value[i] == pytest.approx(inside[int(0.02 * inside.size)], rel=1e-7)
+            assert curve.low[i] <= curve.value[i] <= curve.guaranteed[i] <= curve.high[i] * (1 + 1e-9)
+    assert {"ok", "sample_limited"} <= set(curve.verdict)
+    assert limits.curves.viewcone.n_events.tolist() == curve.n_events.tolist()
+
+
+# ---------------------------------------------------------------- energy by the peak
+
+
+def bell(rng, n: int, *, low=1e-3, weight=None) -> FileSummary:
+    """Triggers of a Gaussian spectrum in ln E around 0.1 TeV, thrown from `low` on."""
+    energy = np.exp(rng.normal(np.log(0.1), 0.7, n))
+    energy = energy[energy > low]
+    tails = EventTails(capacity=max(1000, n // 20))
+    tails.add(energy, np.ones(energy.size), np.ones(energy.size), shower=np.arange(energy.size))
+    return FileSummary({"all": tails}, ("T",), n_simulated=n, n_triggered=energy.size)
+
+
+def peak_limit(summary: FileSummary, low=1e-3, **arguments):
+    point = dataclasses.replace(ANCHOR_POINT, energy_range=(low, 100.0))
+    group = PilotGroup(point, [Path("toy")])
+    return limits_of(group, summary, EVERYTHING, energy_rule="peak", **arguments)[0]
+
+
+def test_the_peak_rule_covers_its_closed_form():
+    """sqrt(2 ln 100) widths below the centre the spectrum has 1 % of its peak."""
+    rng, n_toys = np.random.default_rng(4), 120
+    truth = 0.1 * np.exp(-0.7 * np.sqrt(2 * np.log(100)))
+    point, request = dataclasses.replace(ANCHOR_POINT, energy_range=(1e-3, 100.0)), LimitRequest(energy_rule="peak")
+    found = [module._peak_limit(bell(rng, 30_000).tails["all"], point, request) for _ in range(n_toys)]
+    error = np.sqrt(0.05 * 0.95 / n_toys)
+    assert {limit.verdict for limit in found} <= {Verdict.OK, Verdict.SAMPLE_LIMITED}
+    assert np.mean([limit.interval_low <= truth <= limit.interval_high for limit in found]) >= 0.95 - 3 * error
+    assert np.mean([limit.guaranteed > truth for limit in found]) <= 0.05 + 3 * error
+    assert np.median([limit.value for limit in found]) == pytest.approx(truth, rel=0.04)
+
+
+def test_the_peak_rule_says_what_it_cannot_know():
+    rng = np.random.default_rng(5)
+    good = peak_limit(bell(rng, 300_000), loss_fraction=0.01)
+    assert good.energy.verdict is Verdict.OK
+    assert "reaches 0.01 of its peak (at 0.0" in good.energy.reason or "(at 0.1" in good.energy.reason
+    assert good.energy.loss_fraction == good.energy.n_tail / good.n_triggered
+    assert good.joint.n_lost >= good.energy.n_tail
+    cut = peak_limit(bell(rng, 30_000, low=0.05), low=0.05, loss_fraction=0.01).energy
+    assert cut.verdict is Verdict.TRUNCATED
+    assert (cut.value, cut.guaranteed, cut.loss_bound) == (0.05, 0.05, 1.0)
+    few = peak_limit(bell(rng, 40), loss_fraction=0.01).energy
+    assert few.verdict is Verdict.SAMPLE_LIMITED
+    one = peak_limit(bell(rng, 1), loss_fraction=0.01).energy
+    assert one.verdict is Verdict.SAMPLE_LIMITED
+    assert one.reason == "fewer than three bins of energy hold events"
+
+
+def test_the_peak_rule_reads_deep_enough(pilot, events):
+    (group,) = group_files(pilot)
+    (limits,) = pilot_limits(group, EVERYTHING, energy_rule="peak", peak_fraction=0.3, loss_fraction=0.01)
+    if limits.energy.verdict is not Verdict.TRUNCATED:
+        assert limits.energy.n_tail == (events["energy"] < limits.energy.value).sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"loss_fraction": {"energy": 0.1}}, "loss_fraction must name energy, radius, viewcone, got energy"),
+        ({"loss_fraction": 1.0}, "loss_fraction must lie in"),
+        ({"min_lost_events": -1}, "min_lost_events must be a whole number, 0 or more, got -1"),
+        ({"min_lost_events": 2.5}, "min_lost_events must be a whole number"),
+        ({"budget": 1.0}, "budget must lie in"),
+        ({"budget": 0.1, "min_lost_events": 3}, "budget sets all three limits and cannot be combined with min_lost"),
+        ({"budget": 0.1, "energy_rule": "peak"}, "cannot be combined with energy_rule 'peak'"),
+        ({"energy_rule": "first"}, "energy_rule must be 'loss' or 'peak', got 'first'"),
+        ({"peak_fraction": 0.0}, "peak_fraction must lie in"),
+        ({"interval": 95}, "interval must lie in"),
+        ({"slices": [1.0, 0.1]}, "slice_edges must be at least two increasing energies"),
+    ],
+)
+def test_bad_settings_are_refused(pilot, arguments, words):
+    (group,) = group_files(pilot)
+    with pytest.raises(ProdconfError, match=words):
+        pilot_limits(group, EVERYTHING, **arguments)
+
+
+def test_sub_arrays_must_be_named_apart_and_be_sub_arrays(pilot):
+    (group,) = group_files(pilot)
+    for wrong in ([], [SubArray("a"), SubArray("a")], {"a": (None, 1)}):
+        with pytest.raises(ProdconfError, match="sub_arrays must"):
+            pilot_limits(group, wrong)
+
+
+def test_events_beyond_what_was_thrown_are_told(limits_in_memory):
+    chunks = in_memory(MODEL, np.random.default_rng(6), n_showers=20_000, n_uses=1)
+    point = dataclasses.replace(point_of(THROW), core_scatter=(0.0, 300.0))
+    with pytest.warns(ProdconfWarning, match="events reach a radius of"):
+        limits_in_memory(chunks, point, loss_fraction=0.05)
+
+
+def test_limits_need_no_scipy():
+    """Loading scipy takes longer than most files."""
+    code = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from prodconf.event_tails import EventTails\n"
+        "from prodconf.pilot_groups import PilotGroup, PilotPoint\n"
+        "from prodconf.pilot_limits import FileSummary, limits_of\n"
+        "from prodconf.sub_arrays import SubArray\n"
+        "tails = EventTails(capacity=1000)\n"
+        "tails.add(np.linspace(1, 2, 5000), np.linspace(1, 2, 5000), np.linspace(1, 2, 5000), shower=np.arange(5000))\n"
+        "summary = FileSummary({'all': tails}, ('T',), 5000, 5000)\n"
+        "limits_of(PilotGroup(PilotPoint(20.0, 0.0), [Path('x')]), summary, [SubArray('all')], budget=0.01)\n"
+        "heavy = {'scipy', 'matplotlib', 'pydantic', 'yaml', 'dask'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # ---------------------------------------------------------------- real files
@@ -504,9 +771,45 @@ def test_old_files_give_energy_and_cone_but_no_radius(shared_data):
         assert limits.energy.verdict is limits.viewcone.verdict is Verdict.SAMPLE_LIMITED
 
 
-def test_one_source_in_two_generations_counts_once(shared_data):
+def test_the_seven_triggers_have_the_distances_on_record(shared_data):
+    """The largest are the limits of a file with fewer triggers than any limit needs."""
+    (group,) = group_files([shared_data / "reduced_events" / "run202_proton_za20deg_v0.17.hdf5"])
+    (limits,) = pilot_limits(group, EVERYTHING)
+    np.testing.assert_allclose(limits.tails["radius"].values, [842, 799, 591, 462, 223, 136, 52], atol=0.51)
+    np.testing.assert_allclose(limits.tails["viewcone"].values, [3.93, 3.60, 1.93, *[1.71] * 4], atol=5e-3)
+    np.testing.assert_allclose(limits.tails["energy"].values, [0.0759, 0.0762, 0.1316, *[8.50] * 4], rtol=1e-3)
+    assert limits.energy.n_effective == pytest.approx(7 / (19 / 7))  # one shower triggered four times
+
+
+def test_sub_arrays_by_common_number(shared_data):
+    """The predecessor's list of numbers, on files that number telescopes and on files that name them."""
     folder = shared_data / "reduced_events"
-    (group,) = group_files([folder / f"gamma_diffuse_za20deg_v0.{v}.hdf5" for v in (34, 36)])
-    assert [path.name for path in group.files] == ["gamma_diffuse_za20deg_v0.36.hdf5"]
-    assert len(group.notes) == 1
-    assert "v0.34.hdf5 was left out" in group.notes[0]
+    arrays = read_sub_arrays(shared_data / "configuration" / "telescope_ids_v0.16.yml")
+    for name in ("run202_proton_za20deg_v0.16.hdf5", "run202_proton_za20deg_v0.17.hdf5", "proton_za20deg_v0.32.hdf5"):
+        (group,) = group_files([folder / name])
+        found = pilot_limits(group, arrays)
+        silent = set(found.empty)
+        assert {one.sub_array for one in found} | silent == {one.name for one in arrays}
+        assert all(one.n_triggered <= found[0].n_triggered for one in found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "run202_proton_za20deg_v0.16.hdf5",
+        "run202_proton_za20deg_v0.17.hdf5",
+        "proton_za20deg_v0.32.hdf5",
+        "gamma_diffuse_za20deg_v0.34.hdf5",
+        "gamma_diffuse_za20deg_v0.36.hdf5",
+    ],
+)
+def test_real_samples_are_too_small_and_say_so(shared_data, name):
+    (group,) = group_files([shared_data / "reduced_events" / name])
+    (limits,) = pilot_limits(group, EVERYTHING)
+    for limit in (limits.energy, limits.radius, limits.viewcone):
+        if limit is not None:
+            assert limit.verdict is not Verdict.OK
+            assert "fewer than the 2 995 that a loss of 0.001 needs" in limit.reason
+            if "proton" in name:
+                assert limit.verdict is Verdict.SAMPLE_LIMITED
+    assert limits.joint.n_lost == 0
