@@ -17,8 +17,8 @@ from .configuration import to_unit
 from .errors import ProdconfError, require_finite, require_positive
 
 # %% auto #0
-__all__ = ['PARTICLE_IDS', 'corsika_azimuth', 'particle_id', 'CorsikaInput', 'corsika_input', 'render_number', 'input_block',
-           'RunSplit', 'split_into_runs']
+__all__ = ['PARTICLE_IDS', 'corsika_azimuth', 'particle_id', 'particle_name', 'CorsikaInput', 'corsika_input', 'render_number',
+           'input_block', 'RunSplit', 'split_into_runs']
 
 # %% ../nbs/25_corsika_input.ipynb #f7598423
 def corsika_azimuth(azimuth: float, declination: float = 0.0) -> float:
@@ -92,6 +92,12 @@ def _whole(name: str, value: Any, low: int, high: int) -> int:
     if isinstance(value, bool) or not low <= number <= high:
         raise ProdconfError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
     return number
+
+# %% ../nbs/25_corsika_input.ipynb #745efbad
+def particle_name(number: int | None, default: str = "") -> str:
+    """Return the name of a particle, its number where it has no name here, the default where it is not known."""
+    names = {known: name for name, known in PARTICLE_IDS.items()}
+    return default if number is None else names.get(int(number), str(number))
 
 # %% ../nbs/25_corsika_input.ipynb #27575f6d
 _WHOLE = {"run_number": 999_999, "first_event": 999_999, "n_showers": 999_999, "n_use": 20}
@@ -316,7 +322,7 @@ def _keywords(record: CorsikaInput) -> list[tuple[str, str]]:
         ("CSCAT", f"{record.n_use} {radius} 0.0"),
     ]
 
-# %% ../nbs/25_corsika_input.ipynb #065bc6f1
+# %% ../nbs/25_corsika_input.ipynb #35e37247
 def _remarks(record: CorsikaInput) -> list[str]:
     """Return what whoever uses the block has to know."""
     place = f"Pointing: zenith {record.zenith:g} deg, azimuth {record.azimuth:g} deg (geographic, North through East)."

@@ -14,6 +14,7 @@ from astropy import units as u
 from astropy.table import QTable, vstack
 from numpy.typing import NDArray
 
+from .corsika_limits_table import SEVERITY
 from .errors import ProdconfError
 from prodconf.grid_coordinates import (
     GridWeights,
@@ -24,9 +25,9 @@ from prodconf.grid_coordinates import (
     interpolate,
     leave_one_out,
 )
+from .limits_tables import LIMIT_COLUMNS
 from .pilot_statistics import PilotStatistics, Requirement, disc_factors, number_of_events
 from .plan_configuration import PRODUCTION, Grid
-from .plan_tables import LIMIT_COLUMNS, SEVERITY
 
 Array = NDArray[np.float64]
 

@@ -14,10 +14,10 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
+from .limits_tables import LIMIT_COLUMNS
 from .pilot_limits import PilotLimits
 from .plan_figures import plot_required, plot_sky, plot_tails, plot_uncertainty
 from .plan_summary import ProductionPlan
-from .plan_tables import LIMIT_COLUMNS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,10 +13,10 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
+from .limits_tables import LIMIT_COLUMNS
 from .pilot_limits import PilotLimits
 from .pilot_statistics import PilotStatistics, Requirement
 from .plan_configuration import PRODUCTION, PlanConfiguration
-from .plan_tables import LIMIT_COLUMNS
 
 # %% auto #0
 __all__ = ['ProductionPlan', 'span', 'number', 'summarise']

@@ -7,13 +7,13 @@ import pytest
 from astropy import units as u
 
 from prodconf.errors import ProdconfError
+from prodconf.limits_tables import limits_table
 from prodconf.loss_tails import TailLimit, Verdict
 from prodconf.metrics import Metric, Metrics
 from prodconf.pilot_limits import PilotLimits, PilotPoint
 from prodconf.pilot_statistics import PilotStatistics, Requirement
 from prodconf.plan_configuration import Grid
 from prodconf.plan_grid import grid_of_pilots, plan_grid, pointings, production_limits
-from prodconf.plan_tables import limits_table
 
 LIMITS = ("lower_energy_limit", "upper_radius_limit", "viewcone_radius")
 
