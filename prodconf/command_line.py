@@ -291,7 +291,7 @@ def _sub_arrays(path: Path | None, texts: list[str] | None, multiplicity: int | 
     named = _named_sub_arrays(texts or ([] if listed else ["all"]), multiplicity or 1, stereo)
     return require_sub_arrays([*listed, *named])
 
-# %% ../nbs/70_command_line.ipynb #74857dc0
+# %% ../nbs/70_command_line.ipynb #15423516
 def _losses(
     common: float, energy: float | None, radius: float | None, viewcone: float | None
 ) -> float | dict[str, float]:
@@ -367,7 +367,7 @@ def _used(inputs: list[Path], found: Any) -> list[Path]:
     left_out = {one.absolute() for one in found.skipped}
     return sorted({path for path in inputs if path.absolute() not in left_out})
 
-# %% ../nbs/70_command_line.ipynb #a7d356b8
+# %% ../nbs/70_command_line.ipynb #248f8687
 def _derived(files: list[str], arrays: list[Any], request: Any, options: dict[str, Any]) -> Any:
     """Derive the limits, with a bar; list the files that were left out."""
     from dataclasses import fields
@@ -430,7 +430,7 @@ def _write_plots(
     write_limit_plots(found.pilots, folder, histograms=read, primary=particle, overwrite=overwrite)
     return folder
 
-# %% ../nbs/70_command_line.ipynb #e46ddc01
+# %% ../nbs/70_command_line.ipynb #3d17ca09
 _LIMITS_EXAMPLE = (
     "Example: prodconf limits 'pilots/*.hdf5' --telescopes LSTs=LSTN-01,LSTN-02,LSTN-03,LSTN-04 --telescopes all "
     "--stereo LSTN=2 --loss-fraction 1e-3 --round-outward '1 GeV, 25 m, 0.25 deg' --cache cache -o limits.ecsv"
@@ -454,7 +454,9 @@ def limits(
     loss_radius: Annotated[float | None, typer.Option(help="The same for the core distance only.")] = None,
     loss_viewcone: Annotated[float | None, typer.Option(help="The same for the view cone only.")] = None,
     budget: Annotated[float | None, typer.Option(help="Share that the three limits may lose together.")] = None,
-    min_lost_events: Annotated[int, typer.Option(min=0, help="Events that may always be lost.")] = 0,
+    min_lost_events: Annotated[
+        int, typer.Option(min=0, help="Events that each limit may lose where the loss fraction allows fewer.")
+    ] = 0,
     energy_rule: Annotated[EnergyRule, typer.Option(help="What decides the energy limit.")] = EnergyRule.LOSS,
     peak_fraction: Annotated[float, typer.Option(help="Share of the peak of the spectrum, for that rule.")] = 0.01,
     spectral_index: SpectralIndex = None,
@@ -499,7 +501,7 @@ def limits(
     table = _limits_table(found, request, meta, particle=particle, index=spectral_index, rounding=rounding)
     write_limits(table, output, overwrite=overwrite)
     typer.echo("\n".join(limits_lines(table, most=None if verbose else _MOST_ROWS)))
-    for note in [*table.meta["pilot_notes"], *table.meta["notes"]] if verbose else ():
+    for note in [*table.meta["pilot_notes"], *table.meta["notes"]]:
         typer.echo(f"note: {note}")
     written = [output]
     if curves is not None:
@@ -758,7 +760,7 @@ def config(
     if written:
         typer.echo(f"Written: {', '.join(written)}")
 
-# %% ../nbs/70_command_line.ipynb #2d6f2f43
+# %% ../nbs/70_command_line.ipynb #256cbc37
 def _describe_yaml(path: Path) -> str:
     """Say what a file written by hand is: targets or a plan."""
     from prodconf.configuration import load_yaml
@@ -823,7 +825,7 @@ def sample(
     made = write_sample(folder, seed=seed, overwrite=overwrite)
     typer.echo(f"Written: {folder}; plan it with: prodconf plan {made.configuration} -o my_plan")
 
-# %% ../nbs/70_command_line.ipynb #fd306c8d
+# %% ../nbs/70_command_line.ipynb #c3fd5c9a
 def _show_warning(
     message: Warning | str,
     category: type[Warning],
@@ -857,7 +859,7 @@ def _run() -> int:
         error.show()
         return 2
     if status == 130:
-        _say("prodconf: interrupted; nothing was written")
+        _say("prodconf: interrupted; no output is half-written")
     return status if isinstance(status, int) else 0
 
 

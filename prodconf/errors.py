@@ -110,7 +110,7 @@ def require_path(name: str, value: Any) -> Path:
             raise ProdconfError(f"{name} must be a path, got {_shown(value)}") from error
     raise ProdconfError(f"{name} must be a path, got {_shown(value)}")
 
-# %% ../nbs/01_errors.ipynb #76853cbe
+# %% ../nbs/01_errors.ipynb #a0ad452a
 def require_positive(name: str, values: ArrayLike, *, zero: bool = False) -> NDArray[np.float64]:
     """
     Refuse what is not a finite positive number (`zero=True` admits zero).
@@ -140,6 +140,8 @@ def require_loss_fraction(value: Any, name: str = "loss_fraction") -> float:
     fraction = require_scalar(name, value)
     if not 0 <= fraction < 1:
         raise ProdconfError(f"{name} must lie in [0, 1), got {fraction}")
+    if 0 < fraction < 1e-100:
+        raise ProdconfError(f"{name} must be 0 or at least 1e-100, got {fraction}")
     return fraction
 
 # %% ../nbs/01_errors.ipynb #74b7df86

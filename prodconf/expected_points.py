@@ -233,7 +233,7 @@ def _linear(ends: Any, number: Any, name: str, where: str) -> list[float]:
         high += 360
     return [float(value) % 360 if name == "azimuth" else float(value) for value in np.linspace(low, high, number)]
 
-# %% ../nbs/50_expected_points.ipynb #6214f3c4
+# %% ../nbs/50_expected_points.ipynb #858554f1
 def _from_axes(data: Mapping[str, Any], path: Path) -> ExpectedPoints:
     """Combine the values of axes."""
     axes = data.get("axes", data)
@@ -248,6 +248,8 @@ def _from_axes(data: Mapping[str, Any], path: Path) -> ExpectedPoints:
     if strange := [key for key in axes if key not in known and key != "offset"]:
         raise ProdconfError(f"{path}: unknown axis {strange[0]!r}, must be one of {', '.join([*_NAMES, 'offset'])}")
     named = {known[key]: _axis(value, known[key], str(path)) for key, value in axes.items() if key in known}
+    if (n_points := math.prod(map(len, named.values()))) > 1_000_000:
+        raise ProdconfError(f"{path}: axes must make at most 1000000 points, got {n_points}")
     points = [dict(zip(named, values, strict=True)) for values in product(*named.values())]
     return _collect([{_NAMES[name][0]: value for name, value in p.items()} for p in points], str(path), notes)
 

@@ -25,7 +25,7 @@ from .errors import ProdconfError
 # %% auto #0
 __all__ = ['require_outputs', 'atomic_path', 'require_output_folder', 'atomic_folder', 'expand_files', 'sha256', 'provenance']
 
-# %% ../nbs/02_files.ipynb #4a8116e8
+# %% ../nbs/02_files.ipynb #386678bf
 def _kind(path: Path) -> str:
     """Say what stands at a path: "file", "folder" or nothing; refuse what no file can be called."""
     try:
@@ -41,6 +41,8 @@ def _require_target(path: Path, overwrite: bool, made: Path | None = None) -> No
     kind = _kind(path)
     if kind == "folder":
         raise ProdconfError(f"output {path}: is a folder, a file is to be written there")
+    if kind and not path.is_file():
+        raise ProdconfError(f"output {path}: is no regular file, and is not replaced")
     if kind and not overwrite:
         raise ProdconfError(f"output {path}: exists, and overwriting was not asked for (overwrite=True, --overwrite)")
     if not path.parent.is_dir() and path.parent != made:
@@ -228,7 +230,7 @@ def _matches(pattern: str | os.PathLike[str], name: str) -> list[Path]:
             raise ProdconfError(f"{name}: the name of {str(path)!a} is not text")
     return found
 
-# %% ../nbs/02_files.ipynb #5c746c17
+# %% ../nbs/02_files.ipynb #053eb023
 def expand_files(
     patterns: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, name: str = "files"
 ) -> list[Path]:
@@ -253,6 +255,8 @@ def expand_files(
         If a name or pattern matches nothing, or a match is a folder, is empty, or cannot be read.
     """
     single = isinstance(patterns, (str, os.PathLike))
+    if not single and (isinstance(patterns, bytes) or not isinstance(patterns, Iterable)):
+        raise ProdconfError(f"{name} must be a file name, a pattern or a list of them, got {patterns!r}")
     listed: list[str | os.PathLike[str]] = [patterns] if single else list(patterns)  # type: ignore[list-item, arg-type]
     files = sorted({file for pattern in listed for file in _matches(pattern, name)})
     if not files:

@@ -403,7 +403,7 @@ def plot_core_distance_energy(histograms: EventHistograms, radius: LimitView, en
     _legend(figure, ax, below=True)
     return figure
 
-# %% ../nbs/39_limit_figures.ipynb #cafa4de4
+# %% ../nbs/39_limit_figures.ipynb #dbbc3f90
 def _ground_ellipse(radius: float, zenith: float, azimuth: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Circle of the shower plane on the ground (x, y in m) for a direction in deg."""
     angle = np.linspace(0, 2 * np.pi, 181)
@@ -506,7 +506,7 @@ def _tail_range(summary: TailSummary, view: LimitView) -> tuple[float, float]:
         low, high = (low / 2, high * 2) if view.quantity == "energy" and low > 0 else (low - 0.5, high + 0.5)
     return _widened(np.array([low, high]), log=view.quantity == "energy")
 
-# %% ../nbs/39_limit_figures.ipynb #4902cd57
+# %% ../nbs/39_limit_figures.ipynb #32225391
 def plot_survival(summary: TailSummary, view: LimitView, *, design_effect: float = 1.0) -> Figure:
     """
     Draw the survival function of a quantity with its band, its limit and the simulated edge.
@@ -531,8 +531,10 @@ def plot_survival(summary: TailSummary, view: LimitView, *, design_effect: float
     """
     figure, ax = _figure()
     _draw_curve(ax, summary, design_effect)
-    ax.set(yscale="log", xscale="log" if view.quantity == "energy" else "linear", xlabel=view.label)
-    ax.set(xlim=_tail_range(summary, view), ylabel="share of triggers")
+    ends = _tail_range(summary, view)
+    wide = view.quantity == "energy" and ends[1] > 5 * ends[0]  # labels of a narrow logarithmic axis overlap
+    ax.set(yscale="log", xscale="log" if wide else "linear", xlim=ends)
+    ax.set(xlabel=view.label, ylabel="share of triggers")
     if isinstance(view.limit, TailLimit) and view.limit.loss_fraction > 0:
         asked = view.limit.loss_fraction
         ax.axhline(asked, color="k", lw=0.7, label=f"allowed loss {asked:g}")
@@ -595,7 +597,7 @@ def plot_curve(
     _legend(figure, ax, below=True)
     return figure
 
-# %% ../nbs/39_limit_figures.ipynb #7a8bef1f
+# %% ../nbs/39_limit_figures.ipynb #8a41e9ef
 def _draw_slice(ax: Axes, ends: tuple[float, float], limit: NDArray[np.float64], verdict: str, shown: set[str]) -> None:
     """Draw the limit of one slice; each verdict is named once."""
     value, low, high = limit

@@ -285,7 +285,7 @@ def _first_line(error: BaseException) -> str:
     """Return the beginning of a long message."""
     return (str(error) or type(error).__name__).splitlines()[0][:200]
 
-# %% ../nbs/47_limits_production.ipynb #b0003073
+# %% ../nbs/47_limits_production.ipynb #cd7ce205
 @contextmanager
 def cluster_client(scheduler: Any) -> Iterator[Any]:
     """
@@ -318,13 +318,13 @@ def cluster_client(scheduler: Any) -> Iterator[Any]:
             distributed.Client(cluster, set_as_default=False) as client,
         ):
             yield client
-    elif isinstance(scheduler, str) and "://" in scheduler:
+    elif isinstance(scheduler, str) and re.fullmatch(r"tcp://[^\s/]+:\d{1,5}", scheduler):
         with _connected(scheduler) as client:
             yield client
     else:
         raise ProdconfError(
-            f'scheduler must be "local", "local:N", an address such as "tcp://host:8786" or a Dask client, '
-            f"got {scheduler!r}"
+            f'scheduler must be "local", "local:N", an address such as "tcp://host:8786" or a Dask client '
+            f"(which one with TLS needs), got {scheduler!r}"
         )
 
 # %% ../nbs/47_limits_production.ipynb #17b74c54
@@ -471,7 +471,7 @@ def _expanded(files: Any, skipped: dict[Path, str] | None) -> list[Path]:
             skipped[Path(name).absolute()] = str(error)
     return sorted(found)
 
-# %% ../nbs/47_limits_production.ipynb #c99fd438
+# %% ../nbs/47_limits_production.ipynb #9eab326c
 def derive_limits(
     files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     sub_arrays: Sequence[SubArray],

@@ -294,7 +294,7 @@ def _clean(step: float) -> float:
     """Return a converted step without the noise of the conversion (5 GeV are 0.005 TeV)."""
     return float(f"{step:.14g}")
 
-# %% ../nbs/49_limits_tables.ipynb #66fd8d95
+# %% ../nbs/49_limits_tables.ipynb #ee7cd986
 def _rounded(table: QTable, name: str, rounding: Rounding) -> np.ndarray:
     """Return one limit of all rows, rounded outward from the guaranteed value, within the simulated range."""
     unit = LIMIT_COLUMNS[name][1]
@@ -331,13 +331,20 @@ def round_limits(table: QTable, rounding: Rounding) -> QTable:
     -------
     QTable
         All three limits are the guaranteed ones (those of the sample where there are none), rounded where there is a
-        step or a number of digits; `_unrounded` holds the limits of the sample, the `_guaranteed` columns and all
-        others are as before. `meta` says how it was rounded.
+        step or a number of digits; `_unrounded` holds the limits of the sample; the joint loss is that of the
+        guaranteed limits, which rounding can only lower (its number of events is not known). All other columns are as
+        before. `meta` says how it was rounded.
     """
     result = table.copy()
     for name in LIMITS:
         result[f"{name}_unrounded"] = table[name]
         result[name] = _rounded(table, name, rounding) * LIMIT_COLUMNS[name][1]
+    for name in ("joint_loss", "joint_loss_bound"):
+        guaranteed = name.replace("joint_loss", "joint_loss_guaranteed")
+        if name in table.colnames and guaranteed in table.colnames:
+            result[name] = table[guaranteed]
+    if "joint_n_lost" in table.colnames:
+        result["joint_n_lost"] = np.full(len(table), -1)
     steps = {name: f"{step:g} {LIMIT_UNITS[name]}" for name, step in rounding.steps.items()}
     result.meta["rounded_outward"] = steps | ({} if rounding.digits is None else {"digits": rounding.digits})
     return result

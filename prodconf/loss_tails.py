@@ -569,7 +569,7 @@ def _loss_bound(summary: TailSummary, n_beyond: int, ranks: _Ranks, confidence: 
     tail = ranks.n_effective * float(_exact_sums(summary.weights[:n_beyond])[0] / summary.exact_sum)
     return incomplete_beta_quantile(tail + 1, ranks.n_effective - tail, confidence)
 
-# %% ../nbs/11_loss_tails.ipynb #6d534f55
+# %% ../nbs/11_loss_tails.ipynb #7d85f26c
 def _number(count: float) -> str:
     """A count with its thousands set apart."""
     return f"{count:,.0f}".replace(",", " ")
@@ -580,9 +580,10 @@ def _too_few(summary: TailSummary, ranks: _Ranks, request: _Request) -> str:
     if request.loss_fraction == 0:
         return "no number of triggers can show that nothing is lost"
     wanted = minimum_triggers(request.loss_fraction, request.confidence)
-    worth = "" if ranks.n_effective == summary.n_events else f" (worth {ranks.n_effective:.3g} independent ones)"
+    whole = ranks.n_effective == summary.n_events
+    worth = "fewer" if whole else f"worth {ranks.n_effective:.3g} independent ones, fewer"
     return (
-        f"{_number(summary.n_events)} triggers{worth} are fewer than the {_number(wanted)} "
+        f"{_number(summary.n_events)} triggers are {worth} than the {_number(wanted)} "
         f"that a loss of {request.loss_fraction:g} needs"
     )
 

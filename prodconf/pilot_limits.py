@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ['Limits', 'LimitRequest', 'FileSummary', 'summarise_file', 'LimitCurve', 'LimitCurves', 'PilotLimits', 'LimitsResult',
            'limits_of', 'capacity_of', 'pilot_limits']
 
-# %% ../nbs/38_pilot_limits.ipynb #be36ed51
+# %% ../nbs/38_pilot_limits.ipynb #7ebfa18e
 @dataclass(frozen=True)
 class LimitRequest:
     """
@@ -55,11 +55,10 @@ class LimitRequest:
     peak_fraction: float = 0.01
 
     def __post_init__(self) -> None:
-        for value in self.fractions.values():
-            require_loss_fraction(value)
-        require_probability(self.confidence)
-        require_probability(self.interval, "interval")
-        require_probability(self.peak_fraction, "peak_fraction")
+        for name in ("confidence", "interval", "peak_fraction"):
+            object.__setattr__(self, name, require_probability(getattr(self, name), name))
+        if self.budget is not None:
+            object.__setattr__(self, "budget", require_loss_fraction(self.budget, "budget"))
         _require_rules(self)
 
     @property
@@ -67,10 +66,10 @@ class LimitRequest:
         """Loss fraction of each quantity."""
         given = self.loss_fraction
         if not isinstance(given, Mapping):
-            return dict.fromkeys(QUANTITIES, given)
+            return dict.fromkeys(QUANTITIES, require_loss_fraction(given))
         if set(given) != set(QUANTITIES):
             raise ProdconfError(f"loss_fraction must name {', '.join(QUANTITIES)}, got {', '.join(map(str, given))}")
-        return {name: given[name] for name in QUANTITIES}
+        return {name: require_loss_fraction(given[name], f"loss_fraction of the {name}") for name in QUANTITIES}
 
     def capacity(self, n_triggers: int) -> int:
         """Return how many events of each tail must be kept, if showers trigger up to ten times."""
@@ -92,9 +91,9 @@ def _require_rules(request: LimitRequest) -> None:
     if request.energy_rule not in ("loss", "peak"):
         raise ProdconfError(f"energy_rule must be 'loss' or 'peak', got {request.energy_rule!r}")
     if request.budget is not None:
-        require_loss_fraction(request.budget, "budget")
-        if least or request.energy_rule == "peak":
-            other = "min_lost_events" if least else "energy_rule 'peak'"
+        single = len(set(request.fractions.values())) > 1 and "loss fractions of single limits"
+        other = single or (least and "min_lost_events") or (request.energy_rule == "peak" and "energy_rule 'peak'")
+        if other:
             raise ProdconfError(f"budget sets all three limits and cannot be combined with {other}")
 
 # %% ../nbs/38_pilot_limits.ipynb #0d2ee8fc
@@ -226,7 +225,7 @@ class _Pass:
                 shower=chunk.shower_key.take(keep),
             )
 
-# %% ../nbs/38_pilot_limits.ipynb #a1fd439a
+# %% ../nbs/38_pilot_limits.ipynb #87b94645
 def summarise_file(
     path: str | os.PathLike[str],
     sub_arrays: Sequence[SubArray],
@@ -520,7 +519,7 @@ def _edge_is_high(spectrum: _Spectrum, outer: float, fraction: float) -> bool:
     count, width = float(spectrum.counts[outside].sum()), float(spectrum.widths[outside].sum())
     return count >= _ENOUGH and count >= fraction * peak * width
 
-# %% ../nbs/38_pilot_limits.ipynb #2a9359e1
+# %% ../nbs/38_pilot_limits.ipynb #2a3d967b
 def _threshold(spectrum: _Spectrum, request: LimitRequest) -> EnergyThreshold:
     """Find the threshold and its interval."""
     from prodconf.energy_threshold import energy_threshold
@@ -538,14 +537,14 @@ def _threshold(spectrum: _Spectrum, request: LimitRequest) -> EnergyThreshold:
 
 def _peak_limit(tails: EventTails, point: PilotPoint, request: LimitRequest) -> TailLimit:
     """Derive the energy where the triggered spectrum reaches a fraction of its peak."""
-    spectrum, fraction = _spectrum(tails, point, request), request.peak_fraction
-    if np.count_nonzero(spectrum.counts) < 3:
+    if np.count_nonzero(tails.counts) < 3:
         return _peak_record(tails, request, Verdict.SAMPLE_LIMITED, "fewer than three bins of energy hold events")
+    spectrum, fraction = _spectrum(tails, point, request), request.peak_fraction
     found = _threshold(spectrum, request)
     ends = _simulated_range(point, "energy")
     outer = 0.0 if ends is None else ends[0] * (ends[1] / ends[0]) ** 0.05
     if ends is not None and (found.value < outer or _edge_is_high(spectrum, outer, fraction)):
-        words = f"the triggered spectrum is above {fraction:g} of its peak down to the lowest thrown energies"
+        words = f"the triggered spectrum reaches {fraction:g} of its peak within the lowest 5 % of the thrown range"
         return _peak_record(tails, request, Verdict.TRUNCATED, words, ends=(ends[0],) * 4)
     if not np.isfinite([found.value, found.low, found.high]).all():
         words = f"the triggers are too few to say where their spectrum reaches {fraction:g} of its peak"
@@ -602,7 +601,7 @@ def _peak_record(
         reason,
     )
 
-# %% ../nbs/38_pilot_limits.ipynb #20ab90f6
+# %% ../nbs/38_pilot_limits.ipynb #127f1f8e
 def _curve(tails: EventTails, quantity: str, point: PilotPoint, fraction: float, request: LimitRequest) -> LimitCurve:
     """Derive one limit in every slice."""
     rows, verdicts = [], []
@@ -675,7 +674,7 @@ def _record(group: PilotGroup, summary: FileSummary, sub_array: SubArray, reques
         loss_fractions={name: limit.loss_fraction for name, limit in limits.items()},
     )
 
-# %% ../nbs/38_pilot_limits.ipynb #89d1714c
+# %% ../nbs/38_pilot_limits.ipynb #0c325eb2
 def _warn_of_outsiders(group: PilotGroup, summary: FileSummary) -> None:
     """Warn of events beyond what the files say was thrown: one of the two is wrong, and the limits with it."""
     point = group.point
@@ -705,6 +704,11 @@ def _records(
     if not summary.n_triggered:
         names = ", ".join(path.name for path in group.files)
         raise ProdconfError(f"{names}: no event triggered, so no limit can be derived")
+    if len({name.isdecimal() for name in summary.telescopes}) > 1:
+        raise ProdconfError(
+            f"{group.name} and others of its place: some files name telescopes by number and others by name, so they "
+            "are of different layouts; derive their limits apart"
+        )
     _warn_of_outsiders(group, summary)
     loud = [one for one in sub_arrays if summary.tails[one.name].n_events]
     records = [_record(group, summary, one, request) for one in loud]

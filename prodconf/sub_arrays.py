@@ -34,7 +34,7 @@ def _natural(name: str) -> tuple[bool, int, str]:
     """Sort key that puts 9 before 10, and both before names."""
     return not name.isdecimal(), int(name) if name.isdecimal() else 0, name
 
-# %% ../nbs/08_sub_arrays.ipynb #512bdd10
+# %% ../nbs/08_sub_arrays.ipynb #a95ce4ec
 def _telescope(item: Any, where: str) -> str:
     """Return the name of a telescope; an id becomes its digits."""
     if isinstance(item, (int, np.integer)) and not isinstance(item, bool) and item >= 0:
@@ -44,6 +44,8 @@ def _telescope(item: Any, where: str) -> str:
         rule = "must hold names such as LSTN-01 or ids such as 1"
         raise ProdconfError(f"{where} {rule}, got {item!r}{hint if isinstance(item, bool) else ''}")
     name = item.strip()
+    if name.isdecimal() and len(name) > 9:
+        raise ProdconfError(f"{where} must hold ids of at most 9 digits, got one of {len(name)}")
     return str(int(name)) if name.isdecimal() else name
 
 
@@ -66,7 +68,7 @@ def _count(value: Any, where: str) -> int:
         raise ProdconfError(f"{where} must be a positive integer, got {value!r}")
     return int(value)
 
-# %% ../nbs/08_sub_arrays.ipynb #9ea2f4d9
+# %% ../nbs/08_sub_arrays.ipynb #4fb5d35a
 def _types(value: Any, where: str) -> dict[str, tuple[str, ...]]:
     """Return types with their telescopes; no telescope has two."""
     if not isinstance(value, Mapping):
@@ -225,7 +227,7 @@ def _counted(masks: NDArray[np.uint64], words: Sequence[tuple[int, np.uint64]]) 
             count += np.bitwise_count(masks[:, word] & bits)
     return count
 
-# %% ../nbs/08_sub_arrays.ipynb #6b13be9e
+# %% ../nbs/08_sub_arrays.ipynb #90cdfecb
 def _selector(sub_array: SubArray, telescopes: tuple[str, ...]) -> Callable[[NDArray[np.uint64]], NDArray[np.bool_]]:
     """Resolve the bits of a sub-array."""
     members = telescopes if sub_array.telescopes is None else sub_array.telescopes
@@ -256,7 +258,7 @@ def _enough(
         total += count if least == 1 else count * (count >= least)
     return total >= multiplicity
 
-# %% ../nbs/08_sub_arrays.ipynb #564e90e1
+# %% ../nbs/08_sub_arrays.ipynb #db6a5854
 def absence(sub_array: SubArray, telescopes: Sequence[str]) -> str:
     """Say what a sub-array asks for that no event of the files holds; "" if there is nothing to say."""
     absent, where = sub_array.absent(telescopes), f"sub-array {sub_array.name!r}"

@@ -555,3 +555,45 @@ def test_the_file_is_read_once_for_the_three_methods(steep, monkeypatch):
     assert len(passes) == 2  # once for all, once for the slices
     compute(calculator, "radius", 0.5)
     assert len(passes) == 3
+
+
+def test_slices_may_have_a_unit(calculator):
+    plain = calculator.curves(0.1, slices=[1, 2]).edges
+    assert calculator.curves(0.1, slices=[1000, 2000] * u.GeV).edges == plain == (1.0, 2.0)
+    for bad in ([1, 2] * u.m, 5):
+        with pytest.raises(ProdconfError, match="slices must be"):
+            calculator.limits(0.1, slices=bad)
+
+
+@pytest.mark.parametrize("loss", [0.1 * u.one, 10 * u.percent, np.array(0.1), np.float32(0.1)])
+def test_a_loss_fraction_may_be_any_number(calculator, loss):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ProdconfWarning)
+        expected = calculator.compute_upper_radial_distance(0.1)
+        assert abs(calculator.compute_upper_radial_distance(loss) - expected) < 1 * u.m
+    with pytest.raises(ProdconfError, match="must be 0 or at least 1e-100"):
+        calculator.limits(1e-320)
+
+
+def test_an_energy_limit_of_zero_cuts_nothing_off(calculator):
+    figures = calculator.plot_data(0 * u.TeV, 500 * u.m, 3 * u.deg)
+    assert "energy" in figures
+    with pytest.raises(ProdconfError, match="lower_energy_limit must"):
+        calculator.plot_data(-1 * u.TeV, 500 * u.m, 3 * u.deg)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"event_data_file": None}, "event_data_file must be"),
+        ({"event_data_file": 5}, "event_data_file must be"),
+        ({"event_data_file": b"x"}, "event_data_file must be"),
+        ({"telescope_list": 5}, "telescope_list must be"),
+        ({"spectral_index": [1, 2]}, "spectral_index must be"),
+        ({"spectral_index": 2 * u.m}, "spectral_index must be"),
+        ({"cache": 5}, "cache"),
+    ],
+)
+def test_arguments_of_a_wrong_kind(steep, given, words):
+    with pytest.raises(ProdconfError, match=words):
+        LimitCalculator(**({"event_data_file": steep} | given))

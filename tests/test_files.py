@@ -56,3 +56,12 @@ def test_what_cannot_be_written(pilot, tmp_path, monkeypatch, names, words):
         with pytest.raises(ProdconfError, match=words), atomic_path(names[0]):
             pass
     assert pilot.read_text() == "months of work"
+
+
+def test_what_is_no_regular_file_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ProdconfError, match="is no regular file"):
+        require_outputs([tmp_path / "pipe"], overwrite=True)
+    with pytest.raises(ProdconfError, match="is no regular file"), atomic_path(tmp_path / "pipe", overwrite=True):
+        pass
+    assert not (tmp_path / "pipe").is_file()

@@ -474,3 +474,17 @@ def test_files_may_lie_anywhere(production, serial, tmp_path, monkeypatch, clien
     found = derive_limits("*.h5", SUB_ARRAYS, loss_fraction=LOSS, scheduler=client, cache="cache")
     assert found.pilots == serial.pilots
     assert (tmp_path / "cache").is_dir()
+
+
+@pytest.mark.parametrize("address", ["foo://bar", "tcp://127.0.0.1:x", "tcp://", "tls://127.0.0.1:1", "local:0"])
+def test_an_address_that_is_none_is_refused_before_anything_starts(production, address):
+    with pytest.raises(ProdconfError, match=r"scheduler must be .* got '" + address):
+        derive_limits(production, [SubArray("all")], scheduler=address)
+
+
+def test_files_that_name_telescopes_in_two_ways_are_not_added(shared_data):
+    names = [
+        shared_data / f"reduced_events/{name}.hdf5" for name in ("run202_proton_za20deg_v0.17", "proton_za20deg_v0.32")
+    ]
+    with pytest.raises(ProdconfError, match="some files name telescopes by number and others by name"):
+        derive_limits(names, [SubArray("all")], loss_fraction=0.3)

@@ -363,3 +363,8 @@ def test_one_word_is_one_sub_array(text, expected):
 def test_a_wrong_word_is_refused(text):
     with pytest.raises(ProdconfError, match="sub-array"):
         parse_sub_array(text)
+
+
+def test_an_id_of_many_digits_is_refused():
+    with pytest.raises(ProdconfError, match="at most 9 digits, got one of 5000"):
+        SubArray("a", ("9" * 5000,))
