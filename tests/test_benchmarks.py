@@ -22,3 +22,17 @@ def test_statistics_are_measured_and_written(tmp_path):
     assert table["events"].tolist() == [3000]
     assert table.colnames == Table.read(FOLDER / "results" / "statistics.ecsv").colnames
     assert "100000 queries between 100 pilots" in done.stdout
+
+
+@pytest.mark.skipif(not FOLDER.is_dir(), reason="benchmarks/ is not part of an installed package")
+def test_limits_are_measured_checked_and_written(tmp_path):
+    """The script compares our limits with the sorted events of both layouts before it measures."""
+    output = tmp_path / "limits.ecsv"
+    command = [sys.executable, FOLDER / "bench_limits.py", "--old", "none", "--new", "none", "--sizes", "100000"]
+    done = subprocess.run(
+        [*command, "--pairs", "1", "--parts", "predecessor", "--output", output], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    table = Table.read(output)
+    assert table["layout"].tolist() == ["v0.16", "v0.36"]
+    assert set(table.colnames) <= set(Table.read(FOLDER / "results" / "limits.ecsv").colnames)
