@@ -87,12 +87,17 @@ def sub_arrays(n: int, layout: str) -> list[list[str] | None]:
     return [None if k == 0 and layout == "v0.16" else names[: len(names) - k] for k in range(n)]
 
 
+def quiet() -> dict[str, str]:
+    """Return an environment with one numerical thread, in which modules are compiled once and not in every run."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"OMP_NUM_THREADS": "1"}
+
+
 def run(python: str, code: str, path: Path, arrays: list) -> dict:
     """Do a job in a fresh process."""
     start = time.perf_counter()
     command = [python, "-c", code, str(path), json.dumps(arrays)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet())
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     return json.loads(done.stdout.splitlines()[-1]) | {"whole": time.perf_counter() - start}
@@ -177,7 +182,8 @@ if __name__ == "__main__":
         client = distributed.Client(cluster)
         client.wait_for_workers(int(sys.argv[4]))
     before, start = peak(), time.perf_counter()
-    found = derive_limits(files, chosen, loss_fraction=1e-3, cache=cache, scheduler=client)
+    options = dict(loss_fraction=1e-3, cache=cache, scheduler=client, tails=False)
+    found = derive_limits(files, chosen, **options)
     job = time.perf_counter() - start
     values = [[x.energy.value, x.radius.value, x.viewcone.value] for x in found.pilots]
     print(json.dumps(dict(job=job, start=start - begin, before=before, peak=peak(), limits=values)), flush=True)
@@ -195,9 +201,7 @@ def run_production(folder: Path, n_files: int, workers: int, cache: Path | None 
     start = time.perf_counter()
     command = [sys.executable, str(code), str(folder), json.dumps(arrays), str(n_files), str(workers), str(cache or "")]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet())
     finally:
         code.unlink()
     if done.returncode:

@@ -430,7 +430,7 @@ def _write_plots(
     write_limit_plots(found.pilots, folder, histograms=read, primary=particle, overwrite=overwrite)
     return folder
 
-# %% ../nbs/70_command_line.ipynb #3d17ca09
+# %% ../nbs/70_command_line.ipynb #0e12c32b
 _LIMITS_EXAMPLE = (
     "Example: prodconf limits 'pilots/*.hdf5' --telescopes LSTs=LSTN-01,LSTN-02,LSTN-03,LSTN-04 --telescopes all "
     "--stereo LSTN=2 --loss-fraction 1e-3 --round-outward '1 GeV, 25 m, 0.25 deg' --cache cache -o limits.ecsv"
@@ -494,7 +494,8 @@ def limits(
         peak_fraction=peak_fraction,
     )
     how = {"index": spectral_index, "cache": cache, "from_names": names_from_files}
-    run = {"scheduler": scheduler, "skip_invalid": skip_invalid, "sliced": curves is not None or plots is not None}
+    run = {"scheduler": scheduler, "skip_invalid": skip_invalid, "tails": plots is not None}
+    run["sliced"] = curves is not None or plots is not None
     found = _derived(files, arrays, request, how | run)
     used = _used(_inputs(files), found)
     meta = _origin(found, arrays, used, sub_arrays, checksums)

@@ -377,7 +377,7 @@ def _require_chunks(dataset: h5py.Dataset, places: NDArray[np.int64], *, n_bytes
         if len(zlib.decompressobj().decompress(dataset.id.read_direct_chunk((row,))[1], whole)) < whole:
             raise ValueError(f"a chunk inflates to less than its {dataset.chunks[0]} rows")
 
-# %% ../nbs/18_event_tables.ipynb #fe3bddd1
+# %% ../nbs/18_event_tables.ipynb #7c26e4d0
 def _hdf5_table(path: str, dataset: h5py.Dataset, opened: ExitStack, guard: Callable[[], object]) -> EventTable:
     """Describe a dataset, refusing one that cannot be as long as it claims."""
     name = str(dataset.name).rsplit("/", 1)[-1]

@@ -118,7 +118,7 @@ def _inward(rows: EventRows, quantity: str) -> Array:
     values: Array = getattr(rows, quantity)
     return values if QUANTITIES[quantity] == "lower" else -values
 
-# %% ../nbs/37_event_tails.ipynb #fa0d4c35
+# %% ../nbs/37_event_tails.ipynb #9667af98
 class _Threshold(NamedTuple):
     """The last event of a full tail: its value (inward), weight and shower."""
 
@@ -335,7 +335,7 @@ def _effective(rows: EventRows, union: _Union, total: Fraction) -> float:
     design = np.sum(np.bincount(shower, weights=weight) ** 2) / np.sum(weight**2)
     return float(total * kept / squares) / float(design)
 
-# %% ../nbs/37_event_tails.ipynb #f7dd45d9
+# %% ../nbs/37_event_tails.ipynb #6f79de13
 class _Tails:
     """Tails of some quantities and the totals of the events."""
 
@@ -374,16 +374,15 @@ class _Tails:
         self.exact_sum, self.exact_sum_squared = self.exact_sum + sums[0], self.exact_sum_squared + sums[1]
         self._store.push(rows)
 
-    def _merge(self, one: _Tails, other: _Tails) -> None:
-        """Fill an empty summary from two others."""
-        for part in (one, other):
-            if (part.capacity, part._asked) != (self.capacity, self._asked):
-                raise ProdconfError(
-                    "summaries must have one capacity and the same quantities to be merged, "
-                    f"got {one.capacity} of {one._asked} and {other.capacity} of {other._asked}"
-                )
-            known = part.quantities == part._asked
-            self._take(part._store.compact(), (part.exact_sum, part.exact_sum_squared), part.n_events, known)
+    def _include(self, other: _Tails) -> None:
+        """Add the events of another summary."""
+        if (other.capacity, other._asked) != (self.capacity, self._asked):
+            raise ProdconfError(
+                "summaries must have one capacity and the same quantities to be merged, "
+                f"got {self.capacity} of {self._asked} and {other.capacity} of {other._asked}"
+            )
+        known = other.quantities == other._asked
+        self._take(other._store.compact(), (other.exact_sum, other.exact_sum_squared), other.n_events, known)
 
     def _state(self) -> tuple[object, ...]:
         """Return everything that two summaries of the same events share, bytes for arrays."""
@@ -396,7 +395,7 @@ class _Tails:
 
     __hash__ = None  # type: ignore[assignment]
 
-# %% ../nbs/37_event_tails.ipynb #5505b6fe
+# %% ../nbs/37_event_tails.ipynb #7d244033
 class _Answers(_Tails):
     """What may be asked of tails."""
 
@@ -461,7 +460,7 @@ class _Answers(_Tails):
         bound = _bound(n_effective, n_effective * fraction, union.n_cuts, confidence)
         return JointLoss(int(union.lost.sum()), self.n_events, fraction, bound, confidence, n_effective)
 
-# %% ../nbs/37_event_tails.ipynb #acc22d7f
+# %% ../nbs/37_event_tails.ipynb #21158d5e
 _PIECE = 1 << 16
 
 
@@ -579,9 +578,30 @@ class EventTails(_Answers):
             size = Fraction(part.energy.size)
             one._take(part, _exact_sums(part.weight) if weighted else (size, size), part.energy.size, radius_known)
 
+    def empty(self) -> EventTails:
+        """Summary of no events with the same settings."""
+        return EventTails(capacity=self.capacity, quantities=self._asked, slice_edges=self.slice_edges)
+
     def __add__(self, other: EventTails) -> EventTails:
         """Summary of both samples together; ProdconfError if their settings differ."""
-        return _added(self, other) if isinstance(other, EventTails) else NotImplemented
+        if not isinstance(other, EventTails):
+            return NotImplemented
+        both = self.empty()
+        both += self
+        both += other
+        return both
+
+    def __iadd__(self, other: EventTails) -> EventTails:
+        """Take in the events of another summary, the cheapest way to add many; `other` stays as it is."""
+        edges = [None if part.slice_edges is None else part.slice_edges.tolist() for part in (self, other)]
+        if edges[0] != edges[1]:
+            raise ProdconfError(f"summaries must have the same slice_edges to be merged, got {edges[0]} and {edges[1]}")
+        self._include(other)
+        for mine, theirs in zip(self.slices, other.slices, strict=True):
+            mine._include(theirs)
+        self._plain = self._plain + other._plain
+        self._sums, self._squares = _plus(self._sums, other._sums), _plus(self._squares, other._squares)
+        return self
 
     def _state(self) -> tuple[object, ...]:
         edges = None if self.slice_edges is None else self.slice_edges.tobytes()
@@ -592,17 +612,3 @@ class EventTails(_Answers):
         for one in (self, *self.slices):
             one._store.compact()
         return self.__dict__
-
-
-def _added(one: EventTails, other: EventTails) -> EventTails:
-    """Merge two summaries."""
-    edges = [None if part.slice_edges is None else part.slice_edges.tolist() for part in (one, other)]
-    if edges[0] != edges[1]:
-        raise ProdconfError(f"summaries must have the same slice_edges to be merged, got {edges[0]} and {edges[1]}")
-    both = EventTails(capacity=one.capacity, quantities=one._asked, slice_edges=one.slice_edges)
-    both._merge(one, other)
-    for place, mine, theirs in zip(both.slices, one.slices, other.slices, strict=True):
-        place._merge(mine, theirs)
-    both._plain = one._plain + other._plain
-    both._sums, both._squares = _plus(one._sums, other._sums), _plus(one._squares, other._squares)
-    return both

@@ -118,7 +118,7 @@ def stored_table(dataset: h5py.Dataset, places: NDArray[np.int64]) -> StoredTabl
     shuffled = SHUFFLE in filters_of(dataset)
     return StoredTable(n_rows, chunk_rows, size, _columns(dataset), places[:, 1:3].copy(), shuffled)
 
-# %% ../nbs/07_hdf5_blocks.ipynb #04a79ec3
+# %% ../nbs/07_hdf5_blocks.ipynb #0bdb5d66
 class InflatedRows(Mapping[str, NDArray[Any]]):
     """
     Rows of a table; a column is put together when it is asked for.
@@ -186,7 +186,20 @@ class InflatedRows(Mapping[str, NDArray[Any]]):
             values[:, byte] = self._flat.take(self._starts + (offset + byte) * self._bytes.strides[1])
         return values.view(kind)[:, 0]
 
-# %% ../nbs/07_hdf5_blocks.ipynb #aced7d27
+# %% ../nbs/07_hdf5_blocks.ipynb #f918a1c4
+@dataclass
+class _Block:
+    """Bytes of consecutive chunks from `first`, which are inflated in `parts`."""
+
+    first: int
+    chunks: NDArray[np.uint8]
+    parts: list[Future[None]]
+
+    def covers(self, first: int, end: int) -> bool:
+        """Say whether chunks from `first` up to, not including, `end` are among these."""
+        return self.first <= first and end <= self.first + len(self.chunks)
+
+
 _THREADS = 2
 
 
@@ -195,7 +208,7 @@ def use_threads(number: int) -> None:
     global _THREADS
     _THREADS = number
 
-
+# %% ../nbs/07_hdf5_blocks.ipynb #120b794f
 class BlockReader:
     """
     Read rows of a stored table, inflating ahead.
@@ -210,8 +223,7 @@ class BlockReader:
 
     def __init__(self, path: str, table: StoredTable) -> None:
         self._path, self._table = path, table
-        self._ahead = dict[tuple[int, int], list[Future[None]]]()
-        self._blocks = dict[tuple[int, int], NDArray[np.uint8]]()
+        self._now = self._ahead = _Block(0, self._empty(0), [])
         self._file: int | None = None
         self._n_threads = _THREADS
         self._threads = ThreadPoolExecutor(self._n_threads)
@@ -221,6 +233,10 @@ class BlockReader:
         self._threads.shutdown(cancel_futures=True)
         if self._file is not None:
             os.close(self._file)
+
+    def _empty(self, n_chunks: int) -> NDArray[np.uint8]:
+        """Return room for chunks."""
+        return np.empty((n_chunks, self._table.chunk_rows * self._table.row_bytes), dtype=np.uint8)
 
     def _inflate(self, block: NDArray[np.uint8], first: int) -> None:
         """Fill a block with consecutive chunks."""
@@ -244,17 +260,29 @@ class BlockReader:
         for offset, size in places:
             yield os.pread(self._file, size, offset) if read is None else read[offset - base : offset - base + size]
 
-    def _start(self, chunks: tuple[int, int]) -> None:
-        """Begin to inflate chunks, unless that was begun before."""
-        if chunks in self._ahead or chunks[0] >= chunks[1]:
-            return
-        self._blocks[chunks] = block = np.empty(
-            (chunks[1] - chunks[0], self._table.chunk_rows * self._table.row_bytes), dtype=np.uint8
-        )
-        part = -(-len(block) // self._n_threads)
-        self._ahead[chunks] = [
-            self._threads.submit(self._inflate, block[k : k + part], chunks[0] + k) for k in range(0, len(block), part)
-        ]
+    def _begin(self, first: int, end: int) -> _Block:
+        """Begin to inflate chunks, but for those that the present block has."""
+        if first >= end or self._now.covers(first, end):
+            return self._now
+        block = _Block(first, self._empty(end - first), [])
+        shared = self._now.chunks[first - self._now.first :] if first >= self._now.first else self._empty(0)
+        block.chunks[: len(shared)] = shared
+        part = -(-(end - first - len(shared)) // self._n_threads)
+        for k in range(len(shared), end - first, part):
+            block.parts.append(self._threads.submit(self._inflate, block.chunks[k : k + part], first + k))
+        return block
+
+    def _require(self, first: int, end: int) -> None:
+        """Make a block that has certain chunks the present one."""
+        if self._ahead.covers(first, end):
+            block = self._ahead
+        else:
+            for part in self._ahead.parts:
+                part.cancel()
+            block = self._begin(first, end)
+        for part in block.parts:
+            part.result()
+        self._now = block
 
     def read(self, start: int, stop: int) -> InflatedRows:
         """
@@ -268,19 +296,12 @@ class BlockReader:
         if self._file is None:
             self._file = os.open(self._path, os.O_RDONLY)
         rows, n_chunks = self._table.chunk_rows, len(self._table.places)
-        chunks = (start // rows, -(-stop // rows))
-        self._start(chunks)
-        following = (chunks[1], min(n_chunks, 2 * chunks[1] - chunks[0]))
-        self._start(following)
-        for part in self._ahead.pop(chunks, []):
-            part.result()
-        for old in [key for key in self._ahead if key != following]:
-            for part in self._ahead.pop(old):
-                part.cancel()
-            self._blocks.pop(old)
-        none = np.empty((0, rows * self._table.row_bytes), dtype=np.uint8)
-        block = self._blocks.pop(chunks, none)
-        return InflatedRows(self._table, block, skip=start - chunks[0] * rows, n_rows=stop - start)
+        first, end = start // rows, -(-stop // rows)
+        if not self._now.covers(first, end):
+            self._require(first, end)
+        self._ahead = self._begin(stop // rows, min(n_chunks, -(-(2 * stop - start) // rows)))
+        block = self._now.chunks[max(first - self._now.first, 0) : max(end - self._now.first, 0)]
+        return InflatedRows(self._table, block, skip=start - first * rows, n_rows=stop - start)
 
 # %% ../nbs/07_hdf5_blocks.ipynb #9a2f8887
 _REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])

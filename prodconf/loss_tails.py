@@ -114,7 +114,7 @@ def _require_labels(labels: ArrayLike | None, values: NDArray[np.float64]) -> ND
         )
     return checked.astype(np.int64)
 
-# %% ../nbs/11_loss_tails.ipynb #a726fb39
+# %% ../nbs/11_loss_tails.ipynb #bdfe364b
 @dataclass(frozen=True, eq=False)
 class TailSummary:
     """
@@ -180,11 +180,6 @@ class TailSummary:
     def sum_weights(self) -> float:
         """Sum of all weights, correctly rounded."""
         return float(self.exact_sum)
-
-    @property
-    def sum_weights_squared(self) -> float:
-        """Sum of all squared weights, correctly rounded."""
-        return float(self.exact_sum_squared)
 
     def design_effect(self, n_outermost: int) -> float:
         """

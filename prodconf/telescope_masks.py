@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import ProdconfError
 
 # %% auto #0
-__all__ = ['words_needed', 'mask_of', 'pad_masks', 'select_masks', 'TelescopeBook', 'texts_of']
+__all__ = ['words_needed', 'mask_of', 'pad_masks', 'TelescopeBook', 'texts_of']
 
 # %% ../nbs/17_telescope_masks.ipynb #93f7ae27
 def words_needed(n_telescopes: int) -> int:
@@ -48,43 +48,6 @@ def pad_masks(masks: NDArray[np.uint64], n_words: int) -> NDArray[np.uint64]:
     """Widen masks of shape (n, w) with empty words to shape (n, n_words)."""
     missing = n_words - masks.shape[1]
     return np.pad(masks, ((0, 0), (0, missing))) if missing > 0 else masks
-
-# %% ../nbs/17_telescope_masks.ipynb #db16d247
-def select_masks(
-    masks: NDArray[np.uint64], telescopes: Sequence[str], *, wanted: Iterable[str], multiplicity: int = 1
-) -> NDArray[np.bool_]:
-    """
-    Test which triggers a sub-array would have had.
-
-    Parameters
-    ----------
-    masks : numpy.ndarray
-        Shape (n, n_words), uint64; bit t stands for `telescopes[t]`.
-    telescopes : sequence of str
-        Names in the order of the bits.
-    wanted : iterable of str
-        Telescopes of the sub-array; a name without a bit adds nothing.
-    multiplicity : int
-        Least number of them that must have triggered.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (n,), bool.
-
-    Raises
-    ------
-    ProdconfError
-        If `multiplicity` is not a positive integer, or `wanted` is one string instead of a list of names.
-    """
-    if isinstance(wanted, str):
-        raise ProdconfError(f"telescopes must be a list of names, got the single text {wanted!r}")
-    if isinstance(multiplicity, bool) or not isinstance(multiplicity, (int, np.integer)) or multiplicity < 1:
-        raise ProdconfError(f"multiplicity must be a positive integer, got {multiplicity!r}")
-    names = set(wanted)
-    bits = [bit for bit, name in enumerate(telescopes) if name in names]
-    common = masks & mask_of(bits, masks.shape[1])
-    return np.bitwise_count(common).sum(axis=1, dtype=np.int64) >= multiplicity
 
 # %% ../nbs/17_telescope_masks.ipynb #66832f29
 class _TelescopeBits:

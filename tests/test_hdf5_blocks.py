@@ -1,11 +1,13 @@
 """Direct reading of HDF5 chunks: the same as the library returns, or left to the library."""
 
+import deflate
 import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prodconf import hdf5_blocks
 from prodconf.errors import ProdconfError
 from prodconf.event_tables import open_event_tables
 from prodconf.hdf5_blocks import BlockReader, ListReader, chunk_places, stored_table
@@ -84,6 +86,37 @@ def test_front_to_back_in_pieces_of_any_length(tmp_path):
             stop = min(start + step, len(rows))
             np.testing.assert_array_equal(reader.read(start, stop)["b"], rows["b"][start:stop])
         reader.close()
+
+
+@pytest.mark.parametrize("step", [100, 333, 1000, 7000])
+def test_every_chunk_is_inflated_once_on_the_way_through(tmp_path, monkeypatch, step):
+    """Also where pieces end within chunks, and where a chunk holds many pieces."""
+    rows, counted = rows_of(20_000), []
+    table = write(tmp_path / "t.h5", rows, chunks=(333,), compression="gzip", shuffle=True)
+    inflate = deflate.zlib_decompress
+    monkeypatch.setattr(
+        hdf5_blocks.deflate, "zlib_decompress", lambda stored, size: counted.append(1) or inflate(stored, size)
+    )
+    reader = BlockReader(str(tmp_path / "t.h5"), table)
+    for start in range(0, len(rows), step):
+        reader.read(start, min(start + step, len(rows)))
+    reader.close()
+    assert len(counted) == len(table.places)
+
+
+def test_damage_in_rows_ahead_is_told_when_they_are_read(tmp_path):
+    rows, path = rows_of(5000), tmp_path / "t.h5"
+    table = write(path, rows, chunks=(333,), compression="gzip", shuffle=True)
+    with open(path, "r+b") as file:
+        file.seek(int(table.places[5, 0]) + 20)
+        file.write(b"\x00\xff\x00\xff")
+    reader = BlockReader(str(path), table)
+    np.testing.assert_array_equal(reader.read(0, 1500)["a"], rows["a"][:1500])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="does not inflate"):
+            reader.read(1500, 3000)
+    np.testing.assert_array_equal(reader.read(2100, 5000)["a"], rows["a"][2100:])
+    reader.close()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -308,6 +309,15 @@ def test_a_cluster_gives_the_same_to_the_bit(production, serial, client, tmp_pat
         )
     assert len(list(tmp_path.glob("*.events"))) == len(production)
     assert client.status == "running"
+
+
+def test_tails_may_stay_with_the_workers(production, serial, client):
+    for scheduler in (None, client):
+        found = derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, scheduler=scheduler, tails=False)
+        assert not any(pilot.tails for pilot in found.pilots)
+        assert [replace(pilot, tails=kept.tails) for pilot, kept in zip(found.pilots, serial.pilots, strict=True)] == (
+            serial.pilots
+        )
 
 
 @pytest.mark.parametrize("arity", [2, 3])

@@ -90,7 +90,7 @@ def test_unit_weights_are_no_weights():
     values = np.random.default_rng(1).normal(size=1000)
     plain = TailSummary.from_values(values, "lower", capacity=30)
     assert plain == TailSummary.from_values(values, "lower", capacity=30, weights=np.ones(1000))
-    assert plain.sum_weights == plain.sum_weights_squared == plain.n_events == 1000
+    assert plain.sum_weights == plain.exact_sum_squared == plain.n_events == 1000
     assert plain == pickle.loads(pickle.dumps(plain))
     assert plain != TailSummary.from_values(values, "lower", capacity=31)
     assert plain != "a summary"

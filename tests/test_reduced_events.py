@@ -20,8 +20,7 @@ from prodconf.reduced_events import (
     FileInfo,
     ReducedEventWriter,
     iterate,
-    read_file_infos,
-    select,
+    read_overview,
 )
 from prodconf.telescope_masks import TelescopeBook, mask_of, texts_of
 
@@ -194,30 +193,18 @@ def test_indexed_tables_join_separately(tmp_path):
         read, *_ = gathered(merged, 40)
         np.testing.assert_array_equal(read["x_core"], np.concatenate([c["x_core"][k] for c, k, _ in parts]))
         assert sorted(set(read["file_id"].tolist())) == [0, 1, 2, 3]
-        assert len(read_file_infos(merged)) == 4
+        assert len(read_overview(merged).infos) == 4
 
 
 def test_many_files_keep_bits_and_numbers(tmp_path):
     rng = np.random.default_rng(7)
     parts = [events(rng, n_files=1) for _ in range(3)]
-    paths = [write(tmp_path / f"{k}.hdf5", *part) for k, part in enumerate(parts)]
+    for k, part in enumerate(parts):
+        write(tmp_path / f"{k}.hdf5", *part)
     read, sets, telescopes, _ = gathered([str(tmp_path / "*.hdf5")], 100)
     assert sets == [{TELESCOPES[b] for b in one} for _, _, bits in parts for one in bits]
     np.testing.assert_array_equal(read["file_id"], np.repeat([0, 1, 2], [len(p[1]) for p in parts]))
     assert set(telescopes) <= set(TELESCOPES)
-    assert len(paths) == len(read_file_infos(paths))
-
-
-def test_select_is_multiplicity(production):
-    path, _, _, bits = production
-    (chunk,) = iterate(path)
-    wanted = TELESCOPES[40:70]
-    count = np.array([sum(b >= 40 for b in one) for one in bits])
-    for multiplicity in (1, 2, 4):
-        np.testing.assert_array_equal(select(chunk, wanted, multiplicity=multiplicity), count >= multiplicity)
-    assert not select(chunk, ["no such telescope"]).any()
-    with pytest.raises(ProdconfError, match="multiplicity must be a positive integer"):
-        select(chunk, wanted, multiplicity=0)
 
 
 def test_layout_written_is_the_newest(production, shared_data):
@@ -634,10 +621,9 @@ def test_file_that_kills_is_named(production, tmp_path, monkeypatch, how):
     monkeypatch.setattr(file_trials, "_START", start)
     monkeypatch.setattr(event_tables, "_SECONDS", 0.5)
     assert list(event_tables.unsound(paths)) == [str(paths[1])]
-    for call in (read_file_infos, lambda p: list(iterate(p))):
-        with pytest.raises(ProdconfError, match=r"b\.hdf5: is damaged"):
-            call(paths)
-    assert len(read_file_infos([paths[0], paths[2]])) == 4
+    with pytest.raises(ProdconfError, match=r"b\.hdf5: is damaged"):
+        list(iterate(paths))
+    assert len(list(iterate([paths[0], paths[2]]))) == 2
 
 
 def test_second_process_is_spared(production, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -22,6 +23,7 @@ from prodconf.reduced_events import FileInfo, ReducedEventWriter, iterate, read_
 from prodconf.triggered_events import (
     cached_numbers,
     cached_overview,
+    gathered,
     is_kept,
     known_overview,
     tidy_cache,
@@ -109,6 +111,21 @@ def test_events_are_the_same_to_the_bit(file, cache, monkeypatch, chunk, block):
     must_not_read(monkeypatch)
     assert joined(triggered_blocks(file, cache=cache)) == truth
     assert joined(triggered_blocks(str(file), cache=str(cache), chunk=1)) == truth
+
+
+@pytest.mark.parametrize(("chunk", "n_events"), [(97, 100), (1000, 16_384), (97, 1)])
+def test_gathered_blocks_hold_the_same_events(file, chunk, n_events):
+    blocks = list(triggered_blocks(file, chunk=chunk))
+    found = list(gathered(iter(blocks), n_events))
+    assert joined(found) == joined(blocks)
+    assert len(found) == len(blocks) if n_events == 1 else 2 * len(found) <= len(blocks)
+
+
+def test_blocks_that_differ_in_kind_are_not_gathered(file):
+    first, second = (next(triggered_blocks(file)) for _ in range(2))
+    other = dataclasses.replace(second, positions=None, no_positions="not known")
+    wide = dataclasses.replace(second, masks=np.pad(second.masks, ((0, 0), (0, 1))))
+    assert [len(block.energy) for block in gathered([first, other, second, wide], 10**9)] == [len(first.energy)] * 4
 
 
 def test_the_telescopes_are_those_met_so_far(tmp_path, cache, monkeypatch):
