@@ -10,11 +10,14 @@ from scipy.interpolate import RegularGridInterpolator
 from prodconf.errors import ProdconfError
 from prodconf.grid_coordinates import (
     PilotPoints,
+    carry,
     find_nodes,
     grid_weights,
     interpolate,
+    lattice_weights,
     leave_one_out,
     left_out_weights,
+    make_field,
 )
 
 
@@ -218,3 +221,132 @@ def test_weights_of_what_is_left_out_never_hold_it():
         np.testing.assert_allclose(dense.sum(axis=1), 1)
     loss = 1 - 40 * (1 - np.cos(np.deg2rad(offset)))
     assert leave_one_out(points, loss) == {axis: pytest.approx(0, abs=1e-12) for axis in ("zenith", "offset")}
+
+
+# ---------------------------------------------------------------- lattices of queries
+
+
+def asked_at(zenith, azimuth, nsb, offset=None):
+    axes = [np.asarray(axis, dtype=float) for axis in (zenith, azimuth, nsb, offset) if axis is not None]
+    return [axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")]
+
+
+def test_a_lattice_of_queries_has_the_weights_of_its_places():
+    rng = np.random.default_rng(11)
+    zenith, azimuth, offset = camera()
+    points = PilotPoints(zenith, azimuth, 0.24, offset=offset)
+    axes = [20.0, 33.0, 60.0], [0.0, 45.0, 180.0, 300.0], [0.24], [0.0, 0.7, 4.0]
+    lattice = lattice_weights(points, *axes[:3], offset=axes[3])
+    flat = asked_at(*axes)
+    single = grid_weights(points, *flat[:3], offset=flat[3])
+    assert lattice.outside.shape == (3, 4, 1, 3)
+    values, sigma, ranks = rng.uniform(1, 2, 24), rng.uniform(0.1, 0.2, 24), rng.integers(0, 5, 24)
+    for transform in ("linear", "log"):
+        ours, theirs = (interpolate(w, values, sigma=sigma, transform=transform) for w in (lattice, single))
+        np.testing.assert_allclose(ours[0].ravel(), theirs[0], rtol=1e-13)
+        np.testing.assert_allclose(ours[1].ravel(), theirs[1], rtol=1e-13)
+    assert lattice.worst(ranks).ravel().tolist() == single.worst(ranks).tolist()
+    assert lattice.bridged.ravel().tolist() == single.bridged.tolist()
+
+
+def test_lattice_places_of_pilots_are_exact_and_constants_cost_nothing():
+    points = PilotPoints(*lattice([20, 40, 52, 60], [0, 90, 200], [0.24, 0.84]))
+    values = np.random.default_rng(12).uniform(0.01, 0.1, 24)
+    weights = lattice_weights(points, [52, 20], [200, 0, 360, 90], [0.84, 0.24])
+    found = interpolate(weights, values, transform="log")[0]
+    cube = values.reshape(4, 3, 2)
+    assert found.tolist() == cube[np.ix_([2, 0], [2, 0, 0, 1], [1, 0])].tolist()
+    assert interpolate(weights, np.full(24, 0.3), transform="log")[0].strides == (0, 0, 0)
+
+
+def test_lattice_refuses_what_places_refuse():
+    points = PilotPoints(*lattice([20, 40], [0, 180], [0.24, 0.84]))
+    with pytest.raises(
+        ProdconfError, match=r"zenith 41 deg, azimuth 0 deg, nsb_level 0\.24 is outside.*; 4 of 8 queries"
+    ):
+        lattice_weights(points, [30, 41], [0, 10], [0.24, 0.84])
+    near = lattice_weights(points, [30, 41], [0, 10], [0.24, 0.84], outside="nearest")
+    assert near.outside.any(axis=(1, 2)).tolist() == [False, True]
+    for zenith, message in (([], "zenith must be a list of at least one"), ([95], "zenith must lie in")):
+        with pytest.raises(ProdconfError, match=message):
+            lattice_weights(points, zenith, 0, 0.3)
+    with pytest.raises(ProdconfError, match="offset must not be given"):
+        lattice_weights(points, 30, 0, 0.3, offset=0)
+    with pytest.raises(ProdconfError, match="outside must be"):
+        lattice_weights(points, 30, 0, 0.3, outside="guess")
+    with pytest.raises(ProdconfError, match="pilots must fill a lattice, got 7 of 8"):
+        lattice_weights(points.chosen(np.arange(8) > 0), 30, 0, 0.3)
+
+
+def test_leave_one_out_is_that_of_the_single_weights():
+    """The lattice form against the weights of the pilots that are left."""
+    zenith, azimuth, offset = camera()
+    points = PilotPoints(zenith, azimuth, 0.24, offset=offset)
+    values = np.random.default_rng(13).uniform(1, 2, 24)
+    squares = {}
+    for axis, out, weights in left_out_weights(points):
+        squares.setdefault(axis, []).extend((weights.matrix @ values / values[out] - 1) ** 2)
+    expected = {axis: pytest.approx(np.sqrt(np.mean(parts)), rel=1e-12) for axis, parts in squares.items()}
+    assert leave_one_out(points, values) == expected
+
+
+def test_a_field_is_carried_with_its_error_and_its_worst_verdict():
+    nodes, radius = np.array([20.0, 45.0, 60.0]), np.array([1000.0, 1100.0, 2000.0])
+    x = -np.log(np.cos(np.deg2rad(nodes)))
+    predicted = np.interp(x[1], x[[0, 2]], radius[[0, 2]])
+    points = PilotPoints(nodes, 0, 1)
+    field = make_field(points, radius, sigma=[10.0, 20.0, 30.0], severity=[0, 3, 1], transform="linear")
+    expected = (predicted / 1100 - 1) ** 2  # less what the uncertainties explain
+    t = (x[1] - x[0]) / (x[2] - x[0])
+    expected -= (((1 - t) * 10) ** 2 + (t * 30) ** 2 + (predicted * 20 / 1100) ** 2) / 1100**2
+    assert field.error == pytest.approx(np.sqrt(expected))
+    value, sigma, severity = carry(grid_weights(points, [20, 30, 45], 0, 1), field)
+    w = (-np.log(np.cos(np.deg2rad(30))) - x[0]) / (x[1] - x[0])
+    assert value[1] == pytest.approx(1000 + 100 * w)
+    assert sigma[[0, 2]].tolist() == [10, 20]
+    assert sigma[1] == pytest.approx(np.sqrt(((1 - w) * 10) ** 2 + (w * 20) ** 2 + (value[1] * field.error) ** 2))
+    assert severity.tolist() == [0, 3, 3]
+
+
+# ---------------------------------------------------------------- scattered pilots
+
+
+def holed():
+    columns = lattice([20.0, 40, 52, 60], [0, 180], [0.24, 0.84])
+    return [column[1:] for column in columns]
+
+
+def test_scattered_weights_do_not_depend_on_the_order_of_the_pilots():
+    rng = np.random.default_rng(14)
+    columns, values = holed(), rng.random(15)
+    query = rng.uniform(40, 60, 300), rng.uniform(0, 360, 300), rng.uniform(0.24, 0.84, 300)
+    found = interpolate(grid_weights(PilotPoints(*columns), *query), values)[0]
+    for _ in range(5):
+        order = rng.permutation(15)
+        shuffled = PilotPoints(*(column[order] for column in columns))
+        np.testing.assert_allclose(interpolate(grid_weights(shuffled, *query), values[order])[0], found, rtol=1e-9)
+
+
+def test_scattered_weights_always_add_up():
+    rng = np.random.default_rng(15)
+    query = rng.uniform(20, 60, 5000), rng.uniform(-360, 720, 5000), rng.uniform(0.24, 0.84, 5000)
+    weights = grid_weights(PilotPoints(*holed()), *query, outside="nearest")
+    np.testing.assert_allclose(np.asarray(weights.matrix.sum(axis=1)).ravel(), 1, atol=1e-8)
+    assert 0 < weights.outside.mean() < 0.2
+
+
+def test_scattered_ends_have_the_tolerance_of_a_lattice():
+    columns = holed()
+    columns[0] = columns[0] + 8e-6
+    points = PilotPoints(*columns)
+    assert not grid_weights(points, [20.0, 60.04], 180, [0.24, 0.84]).outside.any()
+    assert grid_weights(points, 60.06, 180, 0.84, outside="nearest").outside.all()
+
+
+def test_scattered_gap_wider_than_half_a_turn_is_outside():
+    """Between the only azimuth at a zenith and itself, all the way round, nothing is known."""
+    points = PilotPoints(*holed())
+    near = grid_weights(points, 20, [0, 90, 180, 270], 0.24, outside="nearest")
+    assert near.outside.tolist() == [True, True, False, True]
+    two = PilotPoints([20, 20, 40], [0, 60, 0], 1)
+    assert grid_weights(two, 20, [30, 200, 330], 1, outside="nearest").outside.tolist() == [False, True, True]

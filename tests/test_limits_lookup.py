@@ -173,6 +173,36 @@ def test_bad_requests(request_, message):
         look_up_limits(made(), **({"zenith": 30, "azimuth": 0} | request_))
 
 
-def test_two_rows_at_one_place_are_refused():
-    with pytest.raises(ProdconfError, match="more than one"):
-        look_up_limits(vstack([made(), made()]), 30, 0)
+def test_two_rows_at_one_place_are_one_if_they_agree():
+    found = look_up_limits(vstack([made(), made()]), 30, 0)
+    assert found.upper_radius_limit.value == look_up_limits(made(), 30, 0).upper_radius_limit.value
+    assert found.n_rows == 8
+    jitter = made()
+    jitter["zenith"] += 1e-5 * u.deg
+    jitter["upper_radius_limit"] *= 1 + 1e-12
+    assert look_up_limits(vstack([made(), jitter]), 30, 0).n_rows == 8
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("upper_radius_limit", 1500 * u.m),
+        ("lower_energy_limit", 21 * u.GeV),
+        ("viewcone_radius", 7.1 * u.deg),
+        ("br_energy_max", 300 * u.TeV),
+        ("viewcone_radius_verdict", "ok"),
+        ("upper_radius_limit_guaranteed", 1300 * u.m),
+    ],
+)
+def test_two_rows_at_one_place_that_contradict_each_other_are_refused(column, value):
+    one, other = made(), made()[2:3]
+    if column.endswith("verdict"):
+        one[column], other[column] = [""] * len(one), [value]
+    elif column not in one.colnames:
+        one[column], other[column] = np.full(len(one), np.nan) * value.unit, [value.value] * value.unit
+    else:
+        other[column][0] = value
+    with pytest.raises(
+        ProdconfError, match=rf"rows at one place must agree, got {column}.* zenith 40 deg, azimuth 0 deg"
+    ):
+        look_up_limits(vstack([one, other]), 30, 0)
