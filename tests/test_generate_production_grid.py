@@ -1,0 +1,488 @@
+"""GridGeneration: nodes of real tables, properties of axes, astropy point by point, the predecessor where right."""
+
+import copy
+import io
+import json
+from contextlib import redirect_stdout
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import AltAz, EarthLocation, SkyCoord
+from astropy.table import QTable
+from astropy.time import Time
+from astropy.utils import iers
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from prodconf.corsika_limits_table import LIMIT_UNITS, read_limits, write_limits
+from prodconf.errors import ProdconfError, ProdconfWarning
+from prodconf.generate_production_grid import GridGeneration, add_requirements
+
+MOMENT = {"observing_location": "CTAO-North", "observing_time": "2026-11-22T03:00:00"}
+AXES = {
+    "azimuth": {"range": [0, 180], "binning": 3, "scaling": "linear", "units": "deg"},
+    "zenith_angle": {"range": [20, 60], "binning": 4, "scaling": "1/cos", "units": "deg"},
+    "nsb": {"values": [0.24, 0.4]},
+    "offset": {"range": [0, 10], "binning": 2, "units": "deg"},
+}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table of limits that are straight in the coordinates of the interpolation, but for the azimuth."""
+    zenith, azimuth, level = (
+        a.ravel() for a in np.meshgrid([20.0, 40.0, 52.0, 60.0], [0.0, 180.0], [0.24, 0.4], indexing="ij")
+    )
+    secant = 1 / np.cos(np.deg2rad(zenith))
+    rows = QTable(
+        {
+            "primary_particle": ["gamma"] * zenith.size,
+            "array_name": ["4LST"] * zenith.size,
+            "zenith": zenith * u.deg,
+            "azimuth": azimuth * u.deg,
+            "nsb_level": level,
+            "lower_energy_limit": 0.004 * secant**3 * level * u.TeV,
+            "upper_radius_limit": (900 * (1 + np.log(secant))) * u.m,
+            "viewcone_radius": np.full(zenith.size, 8.0) * u.deg,
+            "br_energy_max": np.full(zenith.size, 300.0) * u.TeV,
+        }
+    )
+    path = tmp_path_factory.mktemp("limits") / "limits.ecsv"
+    write_limits(rows, path)
+    return path
+
+
+def column(grid, name):
+    values = grid[name]
+    return np.asarray(getattr(values, "value", values))
+
+
+# the documented class
+
+
+def test_points_are_the_product_with_the_last_axis_fastest(table):
+    grid = GridGeneration({"axes": AXES}, lookup_table=table).generate_table()
+    assert len(grid) == 48
+    expected = [
+        (a, z, n, o)
+        for a in (0.0, 90.0, 180.0)
+        for z in np.degrees(np.arccos(1 / np.linspace(1 / np.cos(np.deg2rad(20)), 2.0, 4)))
+        for n in (0.24, 0.4)
+        for o in (0.0, 10.0)
+    ]
+    found = np.stack([column(grid, name) for name in AXES], axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_limits_are_the_closed_form(table):
+    """What is straight in ln sec z and ln b is interpolated exactly."""
+    grid = GridGeneration(AXES, lookup_table=table).generate_table()
+    secant = 1 / np.cos(np.deg2rad(column(grid, "zenith_angle")))
+    np.testing.assert_allclose(column(grid, "lower_energy_limit"), 0.004 * secant**3 * column(grid, "nsb"), rtol=1e-9)
+    np.testing.assert_allclose(column(grid, "upper_radius_limit"), 900 * (1 + np.log(secant)), rtol=1e-9)
+    assert not column(grid, "extrapolated").any()
+    assert set(grid["viewcone_radius_verdict"].astype(str)) == {"unstated"}
+
+
+def test_list_and_table_say_the_same(table):
+    maker = GridGeneration(AXES, lookup_table=table)
+    grid, points = maker.generate_table(), maker.generate_grid()
+    assert list(points[0]) == [*AXES, "energy_threshold", "radius", "viewcone"]
+    for row, point in zip(grid, points, strict=True):
+        assert point["azimuth"] == row["azimuth"]
+        assert point["nsb"] == row["nsb"]
+        assert point["energy_threshold"] == {"lower": row["lower_energy_limit"]}
+        assert (point["radius"], point["viewcone"]) == (row["upper_radius_limit"], row["viewcone_radius"])
+
+
+def test_without_a_table_there_are_points_without_limits():
+    points = GridGeneration(AXES).generate_grid()
+    assert list(points[0]) == list(AXES)
+    assert len(points) == 48
+
+
+PREDECESSOR = {  # gammasimtools 0.16.0, telescope 1, at the rows "moon" of its own table
+    (0.0, 20.0): (0.00306610856205225, 1897.8974836787138, 9.98414134979248),
+    (0.0, 40.0): (0.006099299993366003, 2197.7540178728586, 9.990065574645996),
+    (180.0, 20.0): (0.0030603690538555384, 1898.1179931963907, 9.989261627197266),
+    (180.0, 40.0): (0.006109977141022682, 2197.8192341644162, 9.988126754760742),
+}
+
+
+def test_json_of_the_predecessor_where_it_is_right(shared_data, tmp_path):
+    """It is right at the nodes of a single axis of words; there its JSON comes out again."""
+    axes = {
+        "azimuth": {"range": [0, 180], "binning": 2, "scaling": "linear", "units": "deg"},
+        "zenith_angle": {"range": [20, 40], "binning": 2, "scaling": "linear", "units": "deg"},
+        "offset": {"range": [0, 10], "binning": 2, "scaling": "linear", "units": "deg"},
+        "nsb": ["moon"],
+    }
+    source = shared_data / "limits" / "corsika_limits_v0.16.ecsv"
+    grid = GridGeneration({"axes": axes}, lookup_table=source, telescope_ids=[1])
+    grid.serialize_grid_points(grid.generate_grid(), tmp_path / "grid.json")
+    points = json.loads((tmp_path / "grid.json").read_text())
+    assert len(points) == 8
+    for point in points:
+        energy, radius, cone = PREDECESSOR[point["azimuth"]["value"], point["zenith_angle"]["value"]]
+        assert point["energy_threshold"] == {"lower": {"value": pytest.approx(energy, rel=1e-6), "unit": "TeV"}}
+        assert point["radius"] == {"value": pytest.approx(radius, rel=1e-12), "unit": "m"}
+        assert point["viewcone"] == {"value": pytest.approx(cone, rel=1e-6), "unit": "deg"}
+        assert set(point) == {"azimuth", "zenith_angle", "offset", "nsb", "energy_threshold", "radius", "viewcone"}
+
+
+def test_axes_of_the_predecessor_load_unchanged(shared_data):
+    folder = shared_data / "configuration"
+    points = GridGeneration(folder / "axes_v0.16.yml").generate_grid()
+    assert len(points) == 24
+    assert points[0] == {"azimuth": 310 * u.deg, "zenith_angle": 30 * u.deg, "nsb": 4 * u.MHz, "offset": 0 * u.deg}
+    assert sorted({point["azimuth"].value for point in points}) == [20.0, 310.0, 345.0]
+    sky = GridGeneration(folder / "axes_ra_dec_v0.30.yml", "ra_dec").generate_table()
+    assert len(sky) == 36 * 18 * 2
+    assert len(GridGeneration(folder / "production_grid_v0.36.yml").generate_grid()) == 12
+
+
+# limits
+
+
+CHOICES = [
+    ("v0.16", {"telescope_ids": []}),
+    ("v0.19", {"telescope_ids": ["LSTN-01"]}),
+    ("v0.32", {"array_name": "CTAO-North-Alpha", "primary_particle": "gamma"}),
+    ("v0.33", {"array_name": "CTAO-North-Alpha", "primary_particle": "gamma"}),
+]
+
+
+@pytest.mark.parametrize(("generation", "choice"), CHOICES)
+def test_nodes_of_real_tables_are_exact(shared_data, generation, choice):
+    path = shared_data / "limits" / f"corsika_limits_{generation}.ecsv"
+    rows = read_limits(path)
+    if "telescope_ids" in choice:
+        keep = [list(ids) == choice["telescope_ids"] for ids in rows["telescope_ids"]]
+    else:
+        keep = (rows["array_name"] == choice["array_name"]) & (rows["primary_particle"] == choice["primary_particle"])
+    rows = rows[keep]
+    for row in rows:
+        word = str(row["nsb_label"])
+        axes = {
+            "zenith_angle": row["zenith"],
+            "azimuth": row["azimuth"],
+            "nsb": [word] if word else float(row["nsb_level"]),
+        }
+        grid = GridGeneration(axes, lookup_table=path, **choice).generate_table()
+        for name, unit in LIMIT_UNITS.items():
+            assert grid[name][0].to_value(unit) == row[name].to_value(unit)
+            assert grid[f"{name}_verdict"][0] != b""
+
+
+def test_twenty_degrees_are_not_three_hundred_and_ten(shared_data):
+    """The range of the predecessor's own example: every azimuth has its own limit."""
+    axes = {"azimuth": "310 deg 20 deg 3 linear", "zenith": "40 deg", "nsb": ["dark"]}
+    source = shared_data / "limits" / "corsika_limits_v0.16.ecsv"
+    grid = GridGeneration(axes, lookup_table=source, telescope_ids=[1]).generate_table()
+    assert len(set(column(grid, "upper_radius_limit").tolist())) == 3
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(turn=st.sampled_from([-360.0, 0.0, 360.0]), first=st.floats(0, 359), zenith=st.floats(20, 60))
+def test_azimuth_is_periodic(table, turn, first, zenith):
+    axes = {"azimuth": first * u.deg, "zenith": zenith * u.deg, "nsb": 0.3}
+    other = axes | {"azimuth": (first + turn if -360 <= first + turn <= 360 else first) * u.deg}
+    one, two = (GridGeneration(each, lookup_table=table).generate_table() for each in (axes, other))
+    for name in LIMIT_UNITS:
+        np.testing.assert_allclose(column(one, name), column(two, name), rtol=1e-12)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(list(AXES)), unit=st.sampled_from(["deg", "rad", "arcmin"]))
+def test_order_of_axes_and_units_change_no_limit(table, order, unit):
+    scaled = {
+        name: AXES[name]
+        if name == "nsb"
+        else {
+            "values": GridGeneration({name: AXES[name]}).generate_table()[name].to_value(unit).tolist(),
+            "units": unit,
+        }
+        for name in order
+    }
+    one = GridGeneration(AXES, lookup_table=table).generate_table()
+    two = GridGeneration(scaled, lookup_table=table).generate_table()
+    assert [name for name in two.colnames if name in AXES] == list(order)
+    first, second = (
+        grid[np.lexsort([np.round(column(grid, name), 9) for name in sorted(AXES)])] for grid in (one, two)
+    )
+    for name in [*AXES, *LIMIT_UNITS]:
+        np.testing.assert_allclose(column(first, name), column(second, name), rtol=1e-9, atol=1e-9)
+
+
+def test_beyond_the_table(table):
+    axes = {"azimuth": "90 deg", "zenith_angle": ["50 deg", "70 deg"], "nsb": 0.3}
+    with pytest.raises(ProdconfError, match=r"zenith 70 deg.*outside"):
+        GridGeneration(axes, lookup_table=table).generate_grid()
+    grid = GridGeneration(axes, lookup_table=table, extrapolate="nearest")
+    assert column(grid.generate_table(), "extrapolated").tolist() == [False, True]
+    assert ["extrapolated" in point for point in grid.generate_grid()] == [False, True]
+    edge = GridGeneration(axes | {"zenith_angle": "60 deg"}, lookup_table=table).generate_table()
+    np.testing.assert_allclose(
+        column(grid.generate_table(), "lower_energy_limit")[1], column(edge, "lower_energy_limit")
+    )
+
+
+def test_rounding_goes_outward(table):
+    maker = GridGeneration(AXES, lookup_table=table)
+    plain, rounded = maker.generate_table(), maker.generate_table(rounding="1 GeV, 25 m, 0.3 deg")
+    assert (rounded["lower_energy_limit"] <= plain["lower_energy_limit"]).all()
+    assert (rounded["upper_radius_limit"] >= plain["upper_radius_limit"]).all()
+    assert (rounded["viewcone_radius"] >= plain["viewcone_radius"]).all()
+    assert np.allclose(column(rounded, "upper_radius_limit") % 25, 0)
+
+
+def test_verdicts_travel(table, tmp_path):
+    rows = read_limits(table)
+    words = ["truncated" if zenith == 60 else "ok" for zenith in rows["zenith"].value]
+    rows["lower_energy_limit_verdict"] = words
+    write_limits(rows, tmp_path / "limits.ecsv")
+    grid = GridGeneration(AXES, lookup_table=tmp_path / "limits.ecsv").generate_table()
+    beyond = column(grid, "zenith_angle") > 52
+    assert (grid["lower_energy_limit_verdict"][beyond].astype(str) == "truncated").all()
+    assert (grid["lower_energy_limit_verdict"][~beyond].astype(str) == "ok").all()
+
+
+# the sky
+
+
+def truth(zenith, azimuth):
+    """Turn directions with astropy, one by one."""
+    place = EarthLocation.from_geodetic(-17.8920 * u.deg, 28.7622 * u.deg, 2200 * u.m)
+    with iers.conf.set_temp("auto_download", False), iers.conf.set_temp("auto_max_age", None):
+        frame = AltAz(location=place, obstime=Time("2026-11-22T03:00:00"))
+        return [
+            SkyCoord(az=a * u.deg, alt=(90 - z) * u.deg, frame=frame).icrs for z, a in zip(zenith, azimuth, strict=True)
+        ]
+
+
+def test_radec_agrees_with_astropy_point_by_point():
+    maker = GridGeneration(AXES, "ra_dec", **MOMENT)
+    grid = maker.generate_table()
+    places = truth(column(grid, "zenith_angle")[::5], column(grid, "azimuth")[::5])
+    found = SkyCoord(grid["ra"][::5], grid["dec"][::5])
+    assert max(a.separation(b).arcsec for a, b in zip(places, found, strict=True)) < 60  # the place of the array
+    points = maker.convert_coordinates(maker.generate_grid())
+    np.testing.assert_allclose([point["ra"].value for point in points], column(grid, "ra"), atol=1e-9)
+    np.testing.assert_allclose([point["dec"].value for point in points], column(grid, "dec"), atol=1e-9)
+
+
+def test_convert_coordinates_leaves_its_input_alone():
+    maker = GridGeneration(AXES, "ra_dec", **MOMENT)
+    points = maker.generate_grid()
+    before = copy.deepcopy(points)
+    turned = maker.convert_coordinates(points)
+    assert points == before
+    assert list(turned[0]) == ["nsb", "offset", "ra", "dec"]
+    assert maker.convert_coordinates(turned) == turned
+    plain = GridGeneration(AXES)
+    assert plain.convert_coordinates(points) == points
+    assert plain.convert_coordinates([]) == []
+
+
+def test_convert_altaz_to_radec_takes_scalars_and_arrays():
+    maker = GridGeneration(AXES, "ra_dec", **MOMENT)
+    one, many = maker.convert_altaz_to_radec(70, 180), maker.convert_altaz_to_radec([[70, 50]] * u.deg, 180 * u.deg)
+    assert one.shape == ()
+    assert many.shape == (1, 2)
+    assert one.separation(many[0, 0]).arcsec < 1e-6
+
+
+def test_celestial_grids_lose_what_is_below_the_horizon(table):
+    axes = {"ra": "0 deg 360 deg 12 linear", "dec": "-80 deg 80 deg 9 linear", "offset": ["0 deg", "1 deg"]}
+    maker = GridGeneration(axes, "ra_dec", **MOMENT, lookup_table=table, extrapolate="nearest")
+    # the table has two skies, so the grid must say which
+    with pytest.raises(ProdconfError, match="nsb_level must be given"):
+        maker.generate_table()
+    grid = GridGeneration(
+        axes | {"nsb": 0.24}, "ra_dec", **MOMENT, lookup_table=table, extrapolate="nearest"
+    ).generate_table()
+    assert 0 < len(grid) < 12 * 9 * 2
+    assert (column(grid, "zenith_angle") < 90).all()
+    assert any("below the horizon" in note for note in grid.meta["notes"])
+    places = truth(column(grid, "zenith_angle")[::9], column(grid, "azimuth")[::9])
+    found = SkyCoord(grid["ra"][::9], grid["dec"][::9])
+    assert max(a.separation(b).arcsec for a, b in zip(places, found, strict=True)) < 60
+
+
+def test_hour_angles_need_no_time(table):
+    axes = {"hour_angle": ["-30 deg", "0 deg", "30 deg"], "dec": ["20 deg", "28.7622 deg"], "nsb": 0.24}
+    grid = GridGeneration(axes, observing_location="CTAO-North", lookup_table=table, extrapolate="nearest")
+    found = grid.generate_table()
+    east, west = found[found["hour_angle"] == -30 * u.deg], found[found["hour_angle"] == 30 * u.deg]
+    np.testing.assert_allclose(east["zenith_angle"].value, west["zenith_angle"].value, atol=1e-9)
+    np.testing.assert_allclose((east["azimuth"] + west["azimuth"]).value, 360, atol=1e-9)
+    assert found["zenith_angle"][found["hour_angle"] == 0 * u.deg][1].value < 0.01
+
+
+def test_window_cuts_every_kind_of_grid(table):
+    window = {"zenith_angle": [0, 45], "azimuth": [300, 100], "units": "deg"}
+    for axes, options in (
+        (AXES, {}),
+        ({"ra": "0 deg 360 deg 24 linear", "dec": "-20 deg 80 deg 11 linear"}, MOMENT),
+        ({"sky": {"density": "0.01 / deg2", "zenith": [0, 60], "units": "deg"}}, {}),
+    ):
+        grid = GridGeneration(axes | {"window": window}, "ra_dec" if "ra" in axes else "zenith_azimuth", **options)
+        found = grid.generate_table()
+        assert len(found)
+        assert (found["zenith_angle"].value <= 45 + 1e-6).all()
+        azimuth = found["azimuth"].value
+        assert ((azimuth >= 300 - 1e-6) | (azimuth <= 100 + 1e-6)).all()
+        assert found.meta["notes"]
+
+
+def test_a_density_is_one_everywhere_and_words_of_the_sky_are_understood(shared_data):
+    axes = {
+        "sky": {"density": "0.02 / deg2", "zenith": [20, 60], "azimuth": [0, 360], "units": "deg"},
+        "nsb": ["dark", "moon"],
+    }
+    source = shared_data / "limits" / "corsika_limits_v0.16.ecsv"
+    grid = GridGeneration(axes, lookup_table=source, telescope_ids=[1]).generate_table()
+    area = 2 * np.pi * (np.cos(np.deg2rad(20)) - 0.5) * (180 / np.pi) ** 2
+    assert len(grid) == pytest.approx(2 * 0.02 * area, rel=0.05)
+    dark, moon = (grid[grid["nsb"] == word] for word in ("dark", "moon"))
+    assert (dark["azimuth"] == moon["azimuth"]).all()
+    assert not (dark["lower_energy_limit"] == moon["lower_energy_limit"]).all()
+
+
+# events and cost
+
+
+def test_events_and_cost(table):
+    grid = GridGeneration(AXES, lookup_table=table).generate_table()
+    add_requirements(grid, 1e6, cost={"seconds_per_event": "3.6 s", "bytes_per_event": "1 kB"}, n_use=10)
+    np.testing.assert_allclose(grid["cpu_time"].to_value("h"), 1000)
+    np.testing.assert_allclose(grid["storage"].to_value("Gbyte"), 1)
+    add_requirements(grid, np.arange(1, 49) * 100.0)
+    assert column(grid, "n_events")[-1] == 4800
+    energies = GridGeneration(AXES, lookup_table=table).generate_table()
+    add_requirements(energies, 1e4, cost={"seconds_per_tev": "1 h / TeV"}, index=2.0)
+    low, high = energies["lower_energy_limit"].value, 300.0
+    mean = np.log(high / low) / (1 / low - 1 / high)
+    np.testing.assert_allclose(energies["cpu_time"].to_value("h"), 1e4 * mean, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        ((0,), {}, "required_events must be positive"),
+        (([1, 2],), {}, "required_events must be one number, or one for each of 48"),
+        ((1e6,), {"cost": {"seconds_per_year": "1 s"}}, "unknown key 'seconds_per_year'"),
+        ((1e6,), {"cost": {"seconds_per_event": "1 s"}, "energy_max": "3 m"}, "energy_max must be an energy"),
+    ],
+)
+def test_requirements_that_are_none(table, arguments, options, words):
+    grid = GridGeneration(AXES, lookup_table=table).generate_table()
+    with pytest.raises(ProdconfError, match=words):
+        add_requirements(grid, *arguments, **options)
+
+
+def test_cost_needs_limits():
+    with pytest.raises(ProdconfError, match="give a lookup_table"):
+        add_requirements(GridGeneration(AXES).generate_table(), 1e6, cost={"seconds_per_event": "1 s"})
+
+
+# binning, serialising
+
+
+def test_circular_binning():
+    maker = GridGeneration(AXES)
+    np.testing.assert_allclose(maker.create_circular_binning((310, 20), 3), [310, 345, 20])
+    np.testing.assert_allclose(maker.create_circular_binning((0, 360), 4), [0, 90, 180, 270])
+    np.testing.assert_allclose(maker.create_circular_binning((20, 310) * u.deg, 2), [20, 310])
+    with pytest.warns(ProdconfWarning, match="short"):
+        np.testing.assert_allclose(maker.create_circular_binning((350, 300), 3), [350, 325, 300])
+
+
+def test_serialising_to_the_console_and_to_files(table, tmp_path):
+    maker = GridGeneration(AXES, lookup_table=table)
+    points = maker.generate_grid()
+    shown = io.StringIO()
+    with redirect_stdout(shown):
+        assert maker.serialize_grid_points(points) is None
+    maker.serialize_grid_points(points, tmp_path / "grid.json")
+    assert (tmp_path / "grid.json").read_text() == shown.getvalue()
+    maker.serialize_grid_points(maker.generate_table(), tmp_path / "grid.ecsv")
+    read = QTable.read(tmp_path / "grid.ecsv")
+    assert read.meta["provenance"]["inputs"][0]["file"] == "limits.ecsv"
+    np.testing.assert_array_equal(
+        read["lower_energy_limit"].value, [p["energy_threshold"]["lower"].value for p in points]
+    )
+    with pytest.raises(ProdconfError, match="exists"):
+        maker.serialize_grid_points(points, tmp_path / "grid.json")
+    assert maker.serialize_quantity(3 * u.m) == {"value": 3.0, "unit": "m"}
+    assert maker.serialize_quantity("dark") == "dark"
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "words"),
+    [
+        ({}, {"coordinate_system": "galactic"}, "coordinate_system must be one of zenith_azimuth, ra_dec"),
+        ({}, {"extrapolate": "linear"}, "extrapolate must be None or 'nearest'"),
+        ({}, {"lookup_table": "nowhere.ecsv"}, r"nowhere\.ecsv: cannot be read"),
+        ({}, {"array_name": "5LST"}, "array_name must be one of '4LST', got '5LST'"),
+        ({}, {"primary_particle": "proton"}, "primary_particle must be one of 'gamma', got 'proton'"),
+        ({}, {"telescope_ids": [1]}, "has no lists of telescopes"),
+        ({}, {"telescope_ids": [1], "array_name": "4LST"}, "must not both be given"),
+        ({"zenith_angle": []}, {}, "zenith_angle"),
+        ({"zenith_angle": {"range": [40, 20], "binning": 2, "units": "deg"}}, {}, "reversed"),
+        ({"zenith_angle": {"range": [20, 40], "binning": 2, "scaling": "square", "units": "deg"}}, {}, "scaling must"),
+        ({"zenith_angle": "90 deg"}, {}, r"zenith must lie in \[0, 90\)"),
+        ({"zenith_angle": [20, 40]}, {}, "needs a unit"),
+        ({"nsb": ["dark"]}, {}, "nsb_level must be a number, for the table knows no words"),
+        ({"ra": "10 deg"}, {}, "directions must be zenith_angle and azimuth, ra and dec"),
+        ({"sky": {"density": "1 / deg2"}}, {}, "sky makes the directions"),
+        ({"window": {"zenith_angle": [50, 40], "units": "deg"}}, {}, "from a lower to a higher"),
+        ({"window": {"zenith_angle": [0, 10], "units": "deg"}}, {}, "none of the 12 directions"),
+        ({"window": {"elevation": [0, 10]}}, {}, "window must be a mapping with zenith_angle"),
+        ({"window": {"zenith_angle": [0, 10]}}, {}, "window: zenith_angle: needs a unit"),
+        ({"window": {"azimuth": "10 deg"}}, {}, "azimuth must be two angles"),
+        ({}, {"coordinate_system": "ra_dec"}, "observing_location must be given"),
+        ({}, {"coordinate_system": "ra_dec", "observing_location": "CTAO-North"}, "observing_time must be given"),
+        ({}, {"observing_location": "Atlantis"}, "Atlantis"),
+        ({}, {"observing_time": "yesterday"}, "yesterday"),
+    ],
+)
+def test_bad_input_is_one_sentence(table, change, options, words):
+    arguments = {"lookup_table": table} | options
+    with pytest.raises(ProdconfError, match=words) as told:
+        GridGeneration(AXES | change, **arguments).generate_table()
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("axes", [{}, [], {"axes": {}}, None, 3])
+def test_no_axes(axes):
+    with pytest.raises(ProdconfError):
+        GridGeneration(axes)
+
+
+def test_too_many_points():
+    axes = {name: {"range": [0, 80], "binning": 500, "units": "deg"} for name in ("zenith", "offset", "azimuth")}
+    with pytest.raises(ProdconfError, match="1 to 50000000 points, got 125000000"):
+        GridGeneration(axes).generate_table()
+
+
+def test_below_the_horizon():
+    maker = GridGeneration(AXES, "ra_dec", **MOMENT)
+    for altitude in (-1, 0, 91, [20, -3]):
+        with pytest.raises(ProdconfError, match="alt must be above the horizon"):
+            maker.convert_altaz_to_radec(altitude, 0)
+    with pytest.raises(ProdconfError, match="az must be an angle"):
+        maker.convert_altaz_to_radec(20, 3 * u.m)
+    with pytest.raises(ProdconfError, match="below the horizon"):
+        GridGeneration(
+            {"ra": "0 deg", "dec": "-89 deg", "window": {"azimuth": [0, 360], "units": "deg"}}, "ra_dec", **MOMENT
+        ).generate_table()
+
+
+def test_a_grid_without_zenith_has_no_limits(table):
+    with pytest.raises(ProdconfError, match="must hold zenith_angle where limits are looked up"):
+        GridGeneration({"azimuth": "0 deg"}, lookup_table=table).generate_table()
