@@ -25,8 +25,8 @@ from .errors import ProdconfError
 
 # %% auto #0
 __all__ = ['app', 'Overwrite', 'Verbose', 'GridPointText', 'OffsetMax', 'SimulatedFraction', 'SpectralIndex', 'Values', 'plan',
-           'EnergyAxis', 'evaluate', 'EnergyRule', 'limits', 'merge', 'statistics', 'config', 'inspect', 'sample',
-           'main']
+           'EnergyAxis', 'evaluate', 'EnergyRule', 'limits', 'merge', 'CoordinateSystem', 'BatchSystem', 'grid',
+           'statistics', 'config', 'inspect', 'sample', 'main']
 
 # %% ../nbs/70_command_line.ipynb #a929caff
 app = typer.Typer(
@@ -546,6 +546,188 @@ def merge(
         raise ProdconfError(f"grid {grid}: limits missing: {len(merged.missing)}; nothing was written")
     write_limits(merged.table, output, overwrite=overwrite)
     typer.echo(f"{limits_summary(merged.table)}\nWritten: {output}")
+
+# %% ../nbs/70_command_line.ipynb #474fc364
+class CoordinateSystem(StrEnum):
+    """Coordinates of the points of a grid."""
+
+    ZENITH_AZIMUTH = "zenith_azimuth"
+    RA_DEC = "ra_dec"
+
+
+class BatchSystem(StrEnum):
+    """Schedulers that job files are written for."""
+
+    HTCONDOR = "htcondor"
+    SLURM = "slurm"
+
+
+def _required_events(grid: Any, text: str) -> Any:
+    """Return the events of all points, from a number or a table."""
+    from prodconf.generate_production_grid import read_required_events
+
+    try:
+        return float(text)
+    except ValueError:
+        return read_required_events(grid, text)
+
+
+def _cost_model(path: Path | None) -> Any:
+    """Read a cost model from a YAML file."""
+    from prodconf.configuration import load_yaml
+    from prodconf.simulation_cost import read_cost_model
+
+    return None if path is None else read_cost_model(load_yaml(path), source=str(path))
+
+
+def _read_text(path: Path) -> str:
+    """Read a small text file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProdconfError(f"{path}: cannot be read as text ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _add_events(grid: Any, required_events: str, cost: Any, thrown: dict[str, Any]) -> None:
+    """Add events, and what they cost where that is known."""
+    from prodconf.generate_production_grid import add_requirements
+
+    how = {name: thrown[name] for name in ("n_use", "index", "energy_max")}
+    add_requirements(grid, _required_events(grid, required_events), cost=cost, **how)
+
+
+def _write_jobs(grid: Any, folder: Path, cost: Any, thrown: dict[str, Any], batch: dict[str, Any]) -> str:
+    """Divide the events into runs and write their files; return what there is."""
+    from prodconf.job_files import job_request, write_job_files
+    from prodconf.production_jobs import job_points, plan_jobs
+
+    points = job_points(grid, energy_max=thrown["energy_max"])
+    runs = {name: thrown[name] for name in ("n_use", "showers_per_run", "wall_time", "first_run", "n_sigma")}
+    jobs = plan_jobs(points, n_events=grid["n_events"], spectral_index=-thrown["index"], cost=cost, **runs)
+    request = job_request(name=folder.name, time_limit=batch.pop("time_limit"), memory=batch.pop("memory"))
+    write_job_files(jobs, points, folder, request=request, **batch)
+    return f"{len(jobs)} jobs, {sum(jobs['n_events']):.3g} events"
+
+# %% ../nbs/70_command_line.ipynb #a3b90a7a
+def _require_jobs(jobs: Path | None, needed: dict[str, Any]) -> None:
+    """Refuse jobs for which something is missing."""
+    missing = [option for option, value in needed.items() if value is None]
+    if jobs is not None and missing:
+        raise ProdconfError(f"{missing[0]} must be given with --jobs")
+
+
+def _write_grid_plots(table: Any, folder: Path, overwrite: bool) -> None:
+    """Draw the points on the sky, coloured by limit, events and cost."""
+    from prodconf.files import atomic_folder
+    from prodconf.grid_figures import grid_figures
+
+    with atomic_folder(folder, overwrite=overwrite) as temporary:
+        for name, figure in grid_figures(table).items():
+            figure.savefig(temporary / f"{name}.png")
+
+
+def _grid_lines(table: Any) -> list[str]:
+    """Say what a grid holds."""
+    lines = [f"{len(table)} points ({', '.join(table.colnames[:4])}, ...)"]
+    for name in ("lower_energy_limit", "upper_radius_limit", "viewcone_radius"):
+        if name in table.colnames:
+            low, high = min(table[name]), max(table[name])
+            words = sorted(set(table[f"{name}_verdict"].tolist()))
+            lines.append(f"{name}: {low:.4g} to {high:.4g} ({', '.join(words)})")
+    for name in ("n_events", "cpu_time", "storage"):
+        if name in table.colnames:
+            lines.append(f"{name}: {sum(table[name]):.4g}")
+    return lines
+
+# %% ../nbs/70_command_line.ipynb #0a8f2722
+_GRID_EXAMPLE = (
+    "Example: prodconf grid axes.yml --limits limits.ecsv --array CTAO-North-Alpha --particle gamma "
+    "--round-outward '1 GeV, 25 m, 0.25 deg' -o grid.ecsv"
+)
+
+
+@app.command(epilog=_GRID_EXAMPLE)
+def grid(
+    axes: Annotated[Path, typer.Argument(help="Axes of the grid (YAML).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help=".ecsv, .json, .hdf5, .fits or .parquet.")],
+    limits: Annotated[Path | None, typer.Option(help="Table of limits (ECSV) of any generation.")] = None,
+    array: Annotated[str | None, typer.Option(help="Array of the table; its list of telescopes where unnamed.")] = None,
+    particle: Annotated[str | None, typer.Option(help="Primary particle.")] = None,
+    coordinates: Annotated[
+        CoordinateSystem, typer.Option(help="Coordinates that the points are given in.")
+    ] = CoordinateSystem.ZENITH_AZIMUTH,
+    site: Annotated[str | None, typer.Option(help="CTAO-North, CTAO-South, or 'lat deg, lon deg, height m'.")] = None,
+    time: Annotated[str | None, typer.Option(help="Moment for right ascension and declination, UTC.")] = None,
+    nearest: Annotated[bool, typer.Option("--nearest", help="Beyond the table take its edge, and flag it.")] = False,
+    round_outward: Annotated[str | None, typer.Option(help="Digits (2), or steps ('1 GeV, 25 m, 0.25 deg').")] = None,
+    required_events: Annotated[
+        str | None, typer.Option(help="Events per point: a number, or the grid of a plan.")
+    ] = None,
+    n_use: Annotated[int, typer.Option(min=1, max=20, help="Uses of each shower.")] = 1,
+    spectral_index: Annotated[float, typer.Option(min=0.0, max=20.0, help="Thrown spectrum, E^-index.")] = 2.0,
+    energy_max: Annotated[str | None, typer.Option(help="Largest energy ('300 TeV'); by default the table's.")] = None,
+    cost: Annotated[Path | None, typer.Option(help="Time and size per shower and event of the site (YAML).")] = None,
+    jobs: Annotated[Path | None, typer.Option(help="Folder for input cards and job files.")] = None,
+    showers_per_run: Annotated[int | None, typer.Option(help="Showers of a run.")] = None,
+    wall_time: Annotated[str | None, typer.Option(help="Time of a run ('18 h'), in place of its showers.")] = None,
+    spare_sigma: Annotated[
+        float, typer.Option(min=0.0, help="Standard deviations of a run's time kept free within --wall-time.")
+    ] = 2.0,
+    first_run: Annotated[int, typer.Option(min=1, help="First run number.")] = 1,
+    declination: Annotated[
+        float | None, typer.Option(help="Azimuth of magnetic North in deg, if the site's is not known.")
+    ] = None,
+    batch: Annotated[list[BatchSystem] | None, typer.Option(help="Scheduler to write files for.")] = None,
+    site_lines: Annotated[
+        Path | None, typer.Option(help="Lines for every input card: site, telescopes, output.")
+    ] = None,
+    command: Annotated[str | None, typer.Option(help="Shell command of one job, see the notebook job_files.")] = None,
+    time_limit: Annotated[str | None, typer.Option(help="That jobs ask for ('24 h').")] = None,
+    memory: Annotated[str | None, typer.Option(help="That jobs ask for ('4 GB').")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for plots of the sky.")] = None,
+    overwrite: Overwrite = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make the grid of a production: points, limits, events, cost, and the files of its jobs."""
+    from prodconf.files import require_output_folder, require_outputs
+    from prodconf.generate_production_grid import GridGeneration
+    from prodconf.grid_tables import write_grid
+
+    inputs = _inputs([], axes, limits, cost, site_lines)
+    require_outputs([output], inputs=inputs, overwrite=overwrite)
+    for folder in (one for one in (jobs, plots) if one is not None):
+        require_output_folder(folder, overwrite=overwrite)
+    _require_jobs(jobs, {"--limits": limits, "--required-events": required_events, "--particle": particle})
+    maker = GridGeneration(
+        axes,
+        coordinates.value,
+        site,
+        time,
+        limits,
+        array_name=array,
+        primary_particle=particle,
+        extrapolate="nearest" if nearest else None,
+    )
+    table, model = maker.generate_table(rounding=round_outward), _cost_model(cost)
+    thrown = {"n_use": n_use, "index": spectral_index, "energy_max": energy_max, "wall_time": wall_time}
+    thrown |= {"showers_per_run": showers_per_run, "first_run": first_run, "n_sigma": spare_sigma}
+    if required_events is not None:
+        _add_events(table, required_events, model, thrown)
+    lines = _grid_lines(table) + [f"note: {note}" for note in table.meta["notes"]]
+    written = [output]
+    if jobs is not None:
+        turned = maker.declination if declination is None else declination
+        schedulers = tuple(one.value for one in batch or ()) or None
+        how = {"particle": particle, "declination": turned, "command": command, "scheduler": schedulers}
+        how["site_lines"] = "" if site_lines is None else _read_text(site_lines)
+        how |= {"time_limit": time_limit, "memory": memory, "overwrite": overwrite}
+        lines.append(_write_jobs(table, jobs, model, thrown, how))
+        written.append(jobs)
+    if plots is not None:
+        _write_grid_plots(table, plots, overwrite)
+        written.append(plots)
+    write_grid(table, output, overwrite=overwrite)
+    typer.echo("\n".join([*lines, f"Written: {', '.join(map(str, written))}"]))
 
 # %% ../nbs/70_command_line.ipynb #b45b8c2c
 def _handler_arguments(config: Path | None, options: dict[str, Any]) -> dict[str, Any]:

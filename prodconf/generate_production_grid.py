@@ -354,43 +354,15 @@ class _Tables(_Settings):
             grid.remove_columns(["ra", "dec"])
         return points_of(grid)
 
-# %% ../nbs/66_generate_production_grid.ipynb #3aea861f
+# %% ../nbs/66_generate_production_grid.ipynb #3a7a29c9
 def _direction_keys(points: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
     """Return the keys of zenith and azimuth; None where the points have none."""
     kinds = {kind_of(str(key)): str(key) for key in points[0]} if points else {}
     return (kinds["zenith"], kinds["azimuth"]) if {"zenith", "azimuth"} <= set(kinds) else None
 
 
-class GridGeneration(_Tables):
-    """
-    Defines a grid of simulation points and generates it.
-
-    Parameters
-    ----------
-    axes : dict, path or list of str
-        Axes as `read_axes` understands them, under the key `axes` or by themselves; `sky` (directions by a scheme) and
-        `window` (a part of the sky) may stand beside them.
-    coordinate_system : {"zenith_azimuth", "ra_dec"}
-        In which the points are wanted.
-    observing_location : str, EarthLocation, Site or mapping, optional
-        "CTAO-North", "CTAO-South" or any other place; for right ascension and declination, hour angles and the
-        geomagnetic scheme.
-    observing_time : str or Time, optional
-        Moment for right ascension and declination, UTC.
-    lookup_table : str or Path, optional
-        Table of limits of any generation; without it the grid has no limits.
-    telescope_ids : list, optional
-        Telescopes of the array, for tables that list them.
-    array_name, primary_particle : str, optional
-        For tables that name them; may be left out where the table has one.
-    extrapolate : {None, "nearest"}
-        Points outside the table are refused, or take the nearest limits and are flagged.
-
-    Raises
-    ------
-    ProdconfError
-        If an argument is impossible, or they contradict each other.
-    """
+class _Sky(_Tables):
+    """Points among the stars."""
 
     def convert_altaz_to_radec(self, alt: Any, az: Any) -> SkyCoord:
         """
@@ -446,6 +418,38 @@ class GridGeneration(_Tables):
             {key: value for key, value in point.items() if key not in keys} | {"ra": ra * u.deg, "dec": dec * u.deg}
             for point, ra, dec in zip(grid_points, sky.ra.deg.tolist(), sky.dec.deg.tolist(), strict=True)
         ]
+
+# %% ../nbs/66_generate_production_grid.ipynb #db48b136
+class GridGeneration(_Sky):
+    """
+    Defines a grid of simulation points and generates it.
+
+    Parameters
+    ----------
+    axes : dict, path or list of str
+        Axes as `read_axes` understands them, under the key `axes` or by themselves; `sky` (directions by a scheme) and
+        `window` (a part of the sky) may stand beside them.
+    coordinate_system : {"zenith_azimuth", "ra_dec"}
+        In which the points are wanted.
+    observing_location : str, EarthLocation, Site or mapping, optional
+        "CTAO-North", "CTAO-South" or any other place; for right ascension and declination, hour angles and the
+        geomagnetic scheme.
+    observing_time : str or Time, optional
+        Moment for right ascension and declination, UTC.
+    lookup_table : str or Path, optional
+        Table of limits of any generation; without it the grid has no limits.
+    telescope_ids : list, optional
+        Telescopes of the array, for tables that list them.
+    array_name, primary_particle : str, optional
+        For tables that name them; may be left out where the table has one.
+    extrapolate : {None, "nearest"}
+        Points outside the table are refused, or take the nearest limits and are flagged.
+
+    Raises
+    ------
+    ProdconfError
+        If an argument is impossible, or they contradict each other.
+    """
 
     def create_circular_binning(self, azimuth_range: Sequence[Any], num_bins: int) -> NDArray[np.float64]:
         """

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['Leaf', 'lattice_column', 'points_of', 'table_of', 'serialize_value', 'json_text', 'write_grid']
 
-# %% ../nbs/64_grid_tables.ipynb #e348f731
+# %% ../nbs/64_grid_tables.ipynb #c433643f
 def lattice_column(values: NDArray[Any], along: Sequence[int], shape: Sequence[int]) -> NDArray[Any]:
     """
     Repeat values along the axes of a lattice that they do not depend on.
@@ -49,7 +49,9 @@ def lattice_column(values: NDArray[Any], along: Sequence[int], shape: Sequence[i
     order = np.argsort(along, kind="stable")
     sorted_values = np.transpose(values, order)
     full = [n if k in along else 1 for k, n in enumerate(shape)]
-    return np.broadcast_to(sorted_values.reshape(full), tuple(shape)).reshape(-1)
+    column = np.empty(tuple(shape), dtype=values.dtype)
+    column[...] = sorted_values.reshape(full)
+    return column.reshape(-1)
 
 # %% ../nbs/64_grid_tables.ipynb #b892339d
 _KEYS = {"lower_energy_limit": "energy_threshold", "upper_radius_limit": "radius", "viewcone_radius": "viewcone"}

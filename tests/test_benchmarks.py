@@ -36,3 +36,20 @@ def test_limits_are_measured_checked_and_written(tmp_path):
     table = Table.read(output)
     assert table["layout"].tolist() == ["v0.16", "v0.36"]
     assert set(table.colnames) <= set(Table.read(FOLDER / "results" / "limits.ecsv").colnames)
+
+
+@pytest.mark.skipif(not FOLDER.is_dir(), reason="benchmarks/ is not part of an installed package")
+def test_grids_are_measured_checked_and_written(tmp_path):
+    """The script compares our limits with a closed form and our coordinates with astropy before it measures."""
+    output = tmp_path / "grid.ecsv"
+    command = [sys.executable, FOLDER / "bench_grid.py", "--old", "none", "--sizes", "1000", "--sky", "100"]
+    done = subprocess.run(
+        [*command, "--write", "1000", "--suffixes", ".fits", "--pairs", "1", "--output", output],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    table = Table.read(output)
+    assert table["case"].tolist() == ["limits", "stars", "write .fits"]
+    assert table["prodconf, error"][:2].max() < 1e-9
+    assert set(table.colnames) <= set(Table.read(FOLDER / "results" / "grid.ecsv").colnames)
