@@ -51,13 +51,16 @@ def kind_of(name: str) -> str:
     """Return the kind of an axis from its name; capitals, blanks and hyphens make no difference."""
     return _KIND_OF.get(re.sub(r"[\s-]+", "_", name.strip().lower()), "other")
 
-# %% ../nbs/45_grid_axes.ipynb #6f79a5c9
+# %% ../nbs/45_grid_axes.ipynb #d979533f
 def _unit(text: str, where: str) -> u.UnitBase:
     """Read a unit."""
     try:
-        return u.Unit(text)
-    except (ValueError, TypeError) as error:
+        unit = u.Unit(text)
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise ProdconfError(f"{where}: {_short(text)} is not a unit") from error
+    if not isinstance(unit, u.UnitBase) or isinstance(unit, u.UnrecognizedUnit):
+        raise ProdconfError(f"{where}: {_short(text)} is no unit of a number")
+    return unit
 
 
 def _short(value: Any) -> str:
@@ -178,7 +181,7 @@ def _arc(first: float, last: float, where: str) -> float:
     )
     return turn
 
-# %% ../nbs/45_grid_axes.ipynb #e3c99416
+# %% ../nbs/45_grid_axes.ipynb #1dd35e2d
 def _on_circle(values: Array) -> Array:
     """Return angles in [0, 360) deg."""
     turned = np.mod(values, 360.0)
@@ -281,7 +284,7 @@ def _is_unit(text: str) -> bool:
     except (ValueError, TypeError):
         return False
 
-# %% ../nbs/45_grid_axes.ipynb #a4dc1faf
+# %% ../nbs/45_grid_axes.ipynb #20f46d60
 def _leaf(value: Any, where: str) -> Leaf:
     """Return number and unit of one value (None where it states none), or a word."""
     if isinstance(value, str):
@@ -432,7 +435,7 @@ def _final(values: NDArray[Any], kind: str, where: str) -> NDArray[Any]:
     values.flags.writeable = False
     return values
 
-# %% ../nbs/45_grid_axes.ipynb #570747e3
+# %% ../nbs/45_grid_axes.ipynb #2f444a81
 def _axis(name: Any, entry: Any, source: str, angle_unit: str) -> Axis:
     """Read one axis from any of its forms."""
     if not isinstance(name, str) or not name.strip():
@@ -449,6 +452,8 @@ def _axis(name: Any, entry: Any, source: str, angle_unit: str) -> Axis:
             values, unit = _resolved(_leaves(entry.get("values", entry.get("value")), where), kind, stated, where)
     else:
         values, unit = _resolved(_leaves(entry, where), kind, default, where)
+    if unit:
+        _unit(unit, where)
     return Axis(name.strip(), kind, _final(values, kind, where), unit)
 
 # %% ../nbs/45_grid_axes.ipynb #a1c2597c

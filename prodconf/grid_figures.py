@@ -455,7 +455,7 @@ def plot_sky_radec(
     _draw(figure, ax, points, lambda a, b: (np.deg2rad(180.0 - a), np.deg2rad(90.0 - b)), reach=180.0)
     return figure
 
-# %% ../nbs/69_grid_figures.ipynb #580f2983
+# %% ../nbs/69_grid_figures.ipynb #e068c57c
 _DRAWN: dict[str, tuple[str, Combine, bool]] = {
     "lower_energy_limit": ("lower energy", "min", True),
     "upper_radius_limit": ("core distance", "max", False),
@@ -502,6 +502,9 @@ def grid_figures(grid: QTable) -> dict[str, Figure]:
         figures[f"points_{system}"] = plot(first, second)
         for name, (label, combine, log) in _DRAWN.items():
             if name in grid.colnames:
-                look: dict[str, Any] = {"label": label, "log": log, "combine": combine, "flagged": flagged}
+                positive = bool(
+                    np.all(np.nan_to_num(np.asarray(getattr(grid[name], "value", grid[name])), nan=1.0) > 0)
+                )
+                look: dict[str, Any] = {"label": label, "log": log and positive, "combine": combine, "flagged": flagged}
                 figures[f"{name}_{system}"] = plot(first, second, grid[name], **look, flag_label="beyond the table")
     return figures

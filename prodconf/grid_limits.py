@@ -96,7 +96,7 @@ class GridLimits:
     n_rows: int
     notes: tuple[str, ...]
 
-# %% ../nbs/62_grid_limits.ipynb #d1a79059
+# %% ../nbs/62_grid_limits.ipynb #1288cf54
 def _degrees(name: str, values: Any) -> Any:
     """Convert angles with a unit to deg; plain numbers are in deg."""
     if not isinstance(values, u.Quantity):
@@ -131,6 +131,8 @@ def _read_sky(nsb: Any) -> _Sky:
     """Tell levels from words."""
     if nsb is None:
         return _Sky()
+    if isinstance(nsb, u.Quantity) and nsb.unit.is_equivalent(u.one):
+        return _Sky(levels=nsb.to_value(u.one))
     if isinstance(nsb, u.Quantity):
         unit = str(nsb.unit)
         note = f"nsb is given in {unit} and the table has levels without a unit: the numbers are compared as they stand"
@@ -239,7 +241,7 @@ def round_outward(name: str, values: Array, rounding: Rounding) -> Array:
     result[exact] = np.array([rounding.outward(name, float(value)) for value in one])[inverse]
     return result
 
-# %% ../nbs/62_grid_limits.ipynb #e9680aea
+# %% ../nbs/62_grid_limits.ipynb #f38943a4
 def read_rounding(rounding: Any) -> Rounding | None:
     """
     Read a rounding: none, a number of digits, a text as `limits_tables.parse_rounding` has it, or a `Rounding`.
@@ -264,8 +266,12 @@ def read_rounding(rounding: Any) -> Rounding | None:
 
 
 def _rounded(name: str, value: Array, edge: Array, rounding: Rounding) -> Array:
-    """Round one limit outward within the simulated range."""
+    """Round one limit outward within the simulated range; what is a step but for the last digits stays on it."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = 10.0 ** (13 - np.ceil(np.log10(value)))
+        near = np.rint(value * scale) / scale
     outward = round_outward(name, value, rounding)
+    outward = np.where(outward == value, value, round_outward(name, np.where(np.isfinite(near), near, value), rounding))
     edge = np.where(np.isnan(edge), outward, edge)
     if name != "lower_energy_limit":
         return np.maximum(value, np.minimum(outward, edge))
@@ -279,7 +285,7 @@ def _rounded(name: str, value: Array, edge: Array, rounding: Rounding) -> Array:
         )
     return np.where(lost, value, kept)
 
-# %% ../nbs/62_grid_limits.ipynb #8a509e77
+# %% ../nbs/62_grid_limits.ipynb #94cd3fc9
 def _require_inside(
     found: Rows, query: Sequence[Array], outside: NDArray[np.bool_], extrapolate: str | None, words: bool
 ) -> None:
@@ -317,7 +323,7 @@ def _notes(found: Rows, outside: NDArray[np.bool_], primary_particle: str | None
         )
     return notes
 
-# %% ../nbs/62_grid_limits.ipynb #de4532a6
+# %% ../nbs/62_grid_limits.ipynb #0a87f42f
 def _assembled(
     found: Rows,
     carried: Sequence[_Carried],
@@ -332,6 +338,7 @@ def _assembled(
             value = _rounded(limit, value, carried[4 + i][0], rounding)
         if outside.any():
             verdict = np.maximum(verdict, outside.astype(np.int8))
+            sigma = np.where(outside, np.nan, sigma)
         limits.append(GridLimit(value, sigma, verdict))
     name, particle = str(array_labels(found.rows)[0]), str(found.rows["primary_particle"][0])
     energy, radius, cone = limits
@@ -438,7 +445,7 @@ def point_limits(
         members.append(which)
     return parts[0] if len(parts) == 1 else _joined(parts, lambda arrays: _scattered(members, arrays))
 
-# %% ../nbs/62_grid_limits.ipynb #076fabef
+# %% ../nbs/62_grid_limits.ipynb #a53ccf5f
 def _groups(sky: _Sky, size: int) -> list[tuple[Any, NDArray[np.intp] | slice]]:
     """Return what to ask for, and the places it is asked for."""
     if size == 0:

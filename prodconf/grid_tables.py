@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from astropy.table import QTable
 
 # %% auto #0
-__all__ = ['Leaf', 'lattice_column', 'points_of', 'table_of', 'serialize_value', 'json_text', 'write_grid']
+__all__ = ['RESERVED', 'Leaf', 'lattice_column', 'points_of', 'table_of', 'serialize_value', 'json_text', 'require_grid_path',
+           'write_grid']
 
 # %% ../nbs/64_grid_tables.ipynb #c433643f
 def lattice_column(values: NDArray[Any], along: Sequence[int], shape: Sequence[int]) -> NDArray[Any]:
@@ -53,7 +54,13 @@ def lattice_column(values: NDArray[Any], along: Sequence[int], shape: Sequence[i
     column[...] = sorted_values.reshape(full)
     return column.reshape(-1)
 
-# %% ../nbs/64_grid_tables.ipynb #b892339d
+# %% ../nbs/64_grid_tables.ipynb #df0ab36c
+RESERVED = frozenset(
+    {f"{name}{end}" for name in LIMIT_UNITS for end in ("", "_sigma", "_verdict")}
+    | {"energy_threshold", "radius", "viewcone", "verdict", "upper_energy", "extrapolated"}
+    | {"n_events", "cpu_time", "storage"}
+)
+"""Names of columns and keys that no axis may have."""
 _KEYS = {"lower_energy_limit": "energy_threshold", "upper_radius_limit": "radius", "viewcone_radius": "viewcone"}
 _QUIET = ("", "ok", "unstated")
 Leaf = Callable[[Any, str], Any]
@@ -251,7 +258,7 @@ def json_text(points: QTable | Sequence[Mapping[str, Any]]) -> str:
     """Return the documented JSON of a table or list of points."""
     return "".join(_lines(_plain(points)))
 
-# %% ../nbs/64_grid_tables.ipynb #12fcf42a
+# %% ../nbs/64_grid_tables.ipynb #36259f50
 def _as_table(points: QTable | Sequence[Mapping[str, Any]]) -> QTable:
     """Return a table."""
     from astropy.table import Table
@@ -290,8 +297,6 @@ def _write_fits(points: Any, path: Path) -> None:
 
 def _write_parquet(points: Any, path: Path) -> None:
     """Write a Parquet table."""
-    if find_spec("pyarrow") is None:
-        raise ProdconfError("a .parquet file needs pyarrow, which is not installed: pip install pyarrow")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _as_table(points).write(path, format="parquet", overwrite=True)
@@ -305,6 +310,16 @@ _WRITERS: dict[str, Callable[[Any, Path], None]] = {
     ".fits": _write_fits,
     ".parquet": _write_parquet,
 }
+
+
+def require_grid_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path that `write_grid` can write; refuse another suffix, and one whose library is not there."""
+    target = require_path("output_file", path)
+    if target.suffix not in _WRITERS:
+        raise ProdconfError(f"output_file must end in {', '.join(_WRITERS)}, got {str(target)!r}")
+    if target.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise ProdconfError("a .parquet file needs pyarrow, which is not installed: pip install pyarrow")
+    return target
 
 
 def write_grid(
@@ -327,8 +342,12 @@ def write_grid(
     ProdconfError
         If the suffix is another one, the points are none, or the file cannot be written.
     """
-    target = require_path("output_file", path)
-    if target.suffix not in _WRITERS:
-        raise ProdconfError(f"output_file must end in {', '.join(_WRITERS)}, got {str(target)!r}")
+    target = require_grid_path(path)
     with atomic_path(target, overwrite=overwrite) as temporary:
-        _WRITERS[target.suffix](points, temporary)
+        try:
+            _WRITERS[target.suffix](points, temporary)
+        except ProdconfError:
+            raise
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise ProdconfError(f"output_file: the points cannot be written as {target.suffix} ({reason})") from error

@@ -295,7 +295,7 @@ def slurm_submit(request: JobRequest, n_jobs: int) -> str:
         lines.append(f"sbatch --array=0-{last} jobs.sbatch {first}")
     return "\n".join([*lines, ""])
 
-# %% ../nbs/68_job_files.ipynb #5bdf4652
+# %% ../nbs/68_job_files.ipynb #6b3ab897
 _COLUMNS = ("job", "point", "run_number", "n_showers", "n_events", "first_event")
 _MOST_CARDS = 100_000
 
@@ -308,7 +308,9 @@ def _job_columns(jobs: QTable, points: JobPoints) -> dict[str, NDArray[np.int64]
     if missing:
         raise ProdconfError(f"jobs must have the column {missing[0]}, got {getattr(jobs, 'colnames', type(jobs))}")
     if not 0 < len(jobs) <= _MOST_CARDS:
-        raise ProdconfError(f"jobs must be 1 to {_MOST_CARDS} for one folder of cards, got {len(jobs)}; write parts")
+        raise ProdconfError(
+            f"jobs must be 1 to {_MOST_CARDS} for one folder of cards, got {len(jobs)}; make longer runs or write parts"
+        )
     columns = {}
     for name in _COLUMNS:
         values = np.asarray(jobs[name])
@@ -335,7 +337,7 @@ def _repeated(values: NDArray[np.int64]) -> int:
     found, counts = np.unique(values, return_counts=True)
     return int(found[counts > 1][0])
 
-# %% ../nbs/68_job_files.ipynb #fe03b781
+# %% ../nbs/68_job_files.ipynb #7dbe0c04
 def _records(
     columns: dict[str, NDArray[np.int64]], points: JobPoints, meta: Any, particle: str | int, declination: float
 ) -> dict[tuple[int, ...], CorsikaInput]:
@@ -368,7 +370,7 @@ def _records(
         )
     return made
 
-# %% ../nbs/68_job_files.ipynb #eb3fccf3
+# %% ../nbs/68_job_files.ipynb #6629ffbc
 def _write_cards(
     folder: Path,
     columns: dict[str, NDArray[np.int64]],
@@ -414,7 +416,7 @@ def _long_table(
     table.meta.update(meta)
     return table
 
-# %% ../nbs/68_job_files.ipynb #575e8395
+# %% ../nbs/68_job_files.ipynb #3ea200f0
 _OURS = {"cards", "logs", "jobs.ecsv", "jobs.list", "run_job.sh", "jobs.sub", "jobs.sbatch", "submit_slurm.sh"}
 
 
@@ -441,11 +443,15 @@ def _job_folder(path: Path, overwrite: bool) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=".", dir=target.absolute().parent) as aside:
         with atomic_folder(Path(aside) / target.name) as temporary:
             yield temporary
+        old = Path(aside) / "old"
         try:
-            target.replace(Path(aside) / "old")
+            target.replace(old)
             (Path(aside) / target.name).replace(target)
         except OSError as error:
             raise ProdconfError(f"output {target}: cannot be written ({error.strerror})") from error
+        finally:
+            if old.exists() and not target.exists():
+                old.replace(target)
 
 # %% ../nbs/68_job_files.ipynb #121e2de0
 @dataclass(frozen=True)

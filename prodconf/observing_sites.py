@@ -142,10 +142,10 @@ def _site_from_mapping(entry: Mapping[Any, Any]) -> Site:
     name = str(values.pop("name", "user"))
     return Site(name, **{field: _number(field, value) for field, value in values.items()})
 
-# %% ../nbs/48_observing_sites.ipynb #9b75ebc2
+# %% ../nbs/48_observing_sites.ipynb #7c29b3b4
 def _site_from_text(text: str) -> Site:
     """Find a site by name, or read latitude, longitude and height."""
-    wanted = re.sub(r"[^a-z]", "", text.lower())
+    wanted = re.sub(r"[\s_-]", "", text.lower())
     for name, aliases in _ALIASES.items():
         if wanted in aliases:
             return SITES[name]
@@ -244,7 +244,7 @@ def require_time(observing_time: Any) -> Time:
         raise ProdconfError(f"observing_time must lie in the years {_YEARS[0]} to {_YEARS[1] - 1}, {shown}")
     return moment
 
-# %% ../nbs/48_observing_sites.ipynb #5755df1e
+# %% ../nbs/48_observing_sites.ipynb #4b22bdab
 @contextmanager
 def _own_earth_rotation() -> Iterator[None]:
     """Use the installed tables of the Earth's rotation whatever their age; download nothing."""

@@ -134,10 +134,13 @@ def test_events_of_a_plan(run, place):
         (("--showers-per-run", 0), "showers_per_run"),
         (("--showers-per-run", 1, "--required-events", "1e9"), "showers_per_run must be at least"),
         (("--showers-per-run", 2000, "--first-run", 999_990), "first_run"),
+        (("--wall-time", "2 h", "--time-limit", "1 h"), "--time-limit must not be below --wall-time"),
+        (("--showers-per-run", 2000, "-o", "grid.txt"), "output_file must end in"),
+        (("--showers-per-run", 2000, "--plots", "{jobs}"), "must be two folders"),
     ],
 )
 def test_bad_jobs_are_one_sentence_and_leave_no_jobs(run, place, more, words):
-    status, _, err = run(*jobs(place, *more))
+    status, _, err = run(*jobs(place, *(place / "jobs" if text == "{jobs}" else text for text in more)))
     assert status == 1
     assert words in err
     assert "Traceback" not in err
@@ -149,6 +152,39 @@ def test_jobs_need_what_they_need(run, place):
     assert status == 1
     assert "--limits must be given with --jobs" in err
     assert not (place / "grid.ecsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "needs"),
+    [
+        (("--batch", "slurm"), "--jobs"),
+        (("--time-limit", "1 h"), "--jobs"),
+        (("--energy-max", "1 TeV"), "--required-events"),
+        (("--nearest",), "--limits"),
+        (("--array", "4LST"), "--limits"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(run, place, option, needs):
+    status, _, err = run("grid", place / "axes.yml", *option, "-o", place / "grid.ecsv")
+    assert status == 1
+    assert f"{option[0]} means nothing without {needs}" in err
+
+
+def test_the_events_are_an_input(run, place):
+    assert run("grid", place / "axes.yml", "--required-events", "7", "-o", place / "grid.ecsv")[0] == 0
+    command = ("grid", place / "axes.yml", "--required-events", place / "grid.ecsv", "--overwrite")
+    status, _, err = run(*command, "-o", place / "grid.ecsv")
+    assert status == 1
+    assert "grid.ecsv" in err
+    assert run(*command, "-o", place / "again.ecsv")[0] == 0  # a grid is a table of required events
+
+
+def test_axes_that_no_card_knows_are_told(run, place):
+    (place / "axes.yml").write_text(yaml.safe_dump({"axes": AXES | {"offset": ["0 deg", "2 deg"]}}))
+    status, out, err = run(*jobs(place, "--showers-per-run", 2000))
+    assert status == 0
+    assert "axes offset: no input card depends on them" in err
+    assert "40 jobs" in out
 
 
 def test_nothing_is_replaced(run, place):

@@ -404,9 +404,9 @@ def test_serialising_to_the_console_and_to_files(table, tmp_path):
     points = maker.generate_grid()
     shown = io.StringIO()
     with redirect_stdout(shown):
-        assert maker.serialize_grid_points(points) is None
-    maker.serialize_grid_points(points, tmp_path / "grid.json")
-    assert (tmp_path / "grid.json").read_text() == shown.getvalue()
+        text = maker.serialize_grid_points(points)
+    assert maker.serialize_grid_points(points, tmp_path / "grid.json") == text
+    assert (tmp_path / "grid.json").read_text() == shown.getvalue() == text
     maker.serialize_grid_points(maker.generate_table(), tmp_path / "grid.ecsv")
     read = QTable.read(tmp_path / "grid.ecsv")
     assert read.meta["provenance"]["inputs"][0]["file"] == "limits.ecsv"
@@ -442,7 +442,12 @@ def test_serialising_to_the_console_and_to_files(table, tmp_path):
         ({"sky": {"density": "1 / deg2"}}, {}, "sky makes the directions"),
         ({"window": {"zenith_angle": [50, 40], "units": "deg"}}, {}, "from a lower to a higher"),
         ({"window": {"zenith_angle": [0, 10], "units": "deg"}}, {}, "none of the 12 directions"),
-        ({"window": {"elevation": [0, 10]}}, {}, "window must be a mapping with zenith_angle"),
+        ({"window": {"elevation": [0, 10]}}, {}, "window must be a mapping.*got the key 'elevation'"),
+        ({"window": {"azimuth": [0, 720], "units": "deg"}}, {}, r"azimuth must be within \[-360, 360\]"),
+        ({"window": None}, {}, "window must be a mapping, got None"),
+        ({"radius": [1, 2]}, {}, "no axis may be called 'radius'"),
+        ({"extrapolated": [1, 2]}, {}, "no axis may be called 'extrapolated'"),
+        ({"level": {"values": [1], "units": "mag(AB)"}}, {}, "is no unit of a number"),
         ({"window": {"zenith_angle": [0, 10]}}, {}, "window: zenith_angle: needs a unit"),
         ({"window": {"azimuth": "10 deg"}}, {}, "azimuth must be two angles"),
         ({}, {"coordinate_system": "ra_dec"}, "observing_location must be given"),
@@ -456,6 +461,47 @@ def test_bad_input_is_one_sentence(table, change, options, words):
     with pytest.raises(ProdconfError, match=words) as told:
         GridGeneration(AXES | change, **arguments).generate_table()
     assert "\n" not in str(told.value)
+
+
+def test_sky_and_window_may_stand_beside_the_axes():
+    window = {"zenith_angle": [0, 45], "units": "deg"}
+    beside, within = (
+        GridGeneration(axes).generate_table()
+        for axes in ({"axes": AXES, "window": window}, {"axes": AXES | {"window": window}})
+    )
+    assert len(beside) == len(within) < 48
+    with pytest.raises(ProdconfError, match="beside axes there may be sky and window, got sky_window"):
+        GridGeneration({"axes": AXES, "sky_window": window})
+    with pytest.raises(ProdconfError, match="window must be given once"):
+        GridGeneration({"axes": AXES | {"window": window}, "window": window})
+
+
+@pytest.mark.parametrize("ends", [[0, 360], [360, 0], [-180, 180], [180, -180]])
+def test_a_whole_turn_is_a_whole_turn(ends):
+    grid = GridGeneration(AXES | {"window": {"azimuth": ends, "units": "deg"}}).generate_table()
+    assert len(grid) == 48
+
+
+def test_hour_angle_grids_may_be_wanted_among_the_stars():
+    axes = {"hour_angle": ["-30 deg", "0 deg", "30 deg"], "dec": ["20 deg", "60 deg"]}
+    maker = GridGeneration(axes, "ra_dec", **MOMENT)
+    grid, points = maker.generate_table(), maker.generate_grid()
+    assert np.abs(column(grid, "dec_icrs") - column(grid, "dec")).max() < 0.5  # precession since 2000
+    turned = maker.convert_coordinates(points)
+    assert list(turned[0]) == ["hour_angle", "dec", "ra_icrs", "dec_icrs"]
+    np.testing.assert_allclose([point["ra_icrs"].value for point in turned], column(grid, "ra_icrs"), atol=1e-9)
+
+
+def test_what_is_a_step_but_for_the_last_digits_stays(tmp_path):
+    """Limits of 6 GeV at two skies are 6 GeV between them, whatever the logarithms leave."""
+    rows = QTable({"zenith": [20, 20] * u.deg, "azimuth": [0, 0] * u.deg, "nsb_level": [0.24, 0.84]})
+    rows["array_name"], rows["primary_particle"] = ["a", "a"], ["gamma", "gamma"]
+    rows["lower_energy_limit"], rows["upper_radius_limit"] = [6, 6] * u.GeV, [925, 925] * u.m
+    rows["viewcone_radius"] = [8, 8] * u.deg
+    write_limits(rows, tmp_path / "limits.ecsv")
+    axes = {"zenith": "20 deg", "azimuth": "0 deg", "nsb": np.linspace(0.24, 0.84, 13).tolist()}
+    grid = GridGeneration(axes, lookup_table=tmp_path / "limits.ecsv").generate_table(rounding="1 GeV, 25 m, 0.25 deg")
+    np.testing.assert_allclose(column(grid, "lower_energy_limit"), 0.006, rtol=1e-15)
 
 
 @pytest.mark.parametrize("axes", [{}, [], {"axes": {}}, None, 3])

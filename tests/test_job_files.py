@@ -281,7 +281,10 @@ def changed(name, value):
         (JOBS[:0], "jobs must be 1 to 100000"),
         (QTable(JOBS.columns), "metadata must hold n_use"),
         ([1, 2], "jobs must have the column job"),
-        (QTable({name: np.zeros(100_001, int) for name in JOBS.colnames}), "got 100001; write parts"),
+        (
+            QTable({name: np.zeros(100_001, int) for name in JOBS.colnames}),
+            "got 100001; make longer runs or write parts",
+        ),
         (QTable({name: JOBS[name] * 1.0 for name in JOBS.colnames}), "job must be whole numbers"),
     ],
 )
