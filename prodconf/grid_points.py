@@ -280,7 +280,7 @@ def _cut(found: Dimension, window: Any, notes: list[str]) -> Dimension:
         )
     return found.chosen(inside)
 
-# %% ../nbs/65_grid_points.ipynb #73863a2c
+# %% ../nbs/65_grid_points.ipynb #4f6f5df6
 @dataclass(frozen=True, eq=False)
 class Lattice:
     """
@@ -357,8 +357,16 @@ def make_lattice(
     elif window is not None:
         raise ProdconfError("window: needs axes of zenith_angle and azimuth, or other directions")
     else:
-        return _limited(Lattice(tuple(_of_axis(axis) for axis in axes), tuple(axes)))
+        return _limited(Lattice(tuple(_of_axis(axis) for axis in axes), tuple(axes), _doubled(axes)))
     return _limited(_merged(axes, pair, _cut(directions, window, notes), tuple(notes)))
+
+
+def _doubled(axes: Sequence[Axis]) -> tuple[str, ...]:
+    """Say how many directions of a product are one: at the zenith azimuth makes no difference."""
+    kinds = {axis.kind: axis for axis in axes}
+    if not {"zenith", "azimuth"} <= set(kinds) or len(kinds["azimuth"]) < 2 or kinds["zenith"].numbers("deg").min() > 0:
+        return ()
+    return (f"at zenith 0 deg the {len(kinds['azimuth'])} azimuths are one direction, given as often",)
 
 
 def _merged(

@@ -370,7 +370,12 @@ def _records(
         )
     return made
 
-# %% ../nbs/68_job_files.ipynb #6629ffbc
+# %% ../nbs/68_job_files.ipynb #fcc04d89
+def _remark(points: JobPoints, point: int) -> list[str]:
+    """Return what is to be known of the limits of a point."""
+    return [f"Limits: {points.remarks[point]}"] if points.remarks[point] else []
+
+
 def _write_cards(
     folder: Path,
     columns: dict[str, NDArray[np.int64]],
@@ -381,7 +386,8 @@ def _write_cards(
 ) -> list[str]:
     """Write all cards and return their names."""
     parts = {
-        kind: _parts(record, lines, [f"Point {kind[0]}: {points.labels[kind[0]]}"]) for kind, record in records.items()
+        kind: _parts(record, lines, [f"Point {kind[0]}: {points.labels[kind[0]]}", *_remark(points, kind[0])])
+        for kind, record in records.items()
     }
     folder.mkdir()
     runs, names = columns["run_number"].tolist(), []
@@ -391,7 +397,7 @@ def _write_cards(
         (folder / names[-1]).write_text(_fill(parts[kind], run, row), encoding="ascii")
     return names
 
-# %% ../nbs/68_job_files.ipynb #099d2e82
+# %% ../nbs/68_job_files.ipynb #6231547d
 def _long_table(
     jobs: QTable,
     columns: dict[str, NDArray[np.int64]],
@@ -409,6 +415,7 @@ def _long_table(
     units = {"energy_min": u.TeV, "energy_max": u.TeV, "core_scatter_radius": u.m}
     for name in ("zenith", "azimuth", "energy_min", "energy_max", "core_scatter_radius", "viewcone"):
         table[name] = getattr(points, name)[point] * units.get(name, u.deg)
+    table["remark"] = np.asarray(points.remarks)[point]
     if "cpu_hours" in jobs.colnames:
         table["cpu_hours"] = jobs["cpu_hours"]
     for number in range(_SEQUENCES):

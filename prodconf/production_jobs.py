@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['JobPoints', 'job_points', 'showers_in_time', 'plan_jobs', 'runs_per_point']
 
-# %% ../nbs/67_production_jobs.ipynb #de1541e0
+# %% ../nbs/67_production_jobs.ipynb #2edd8824
 _UNITS = {
     "zenith": "deg",
     "azimuth": "deg",
@@ -55,6 +55,8 @@ class JobPoints:
         Half opening angle in deg; 0 for a point source.
     labels : tuple of str
         One plain word for each point (a letter or digit, then also _.+=:@-), by default point0, point1, ...
+    remarks : tuple of str
+        What whoever reads a card has to know of the limits of its point; empty where there is nothing to say.
 
     Raises
     ------
@@ -70,6 +72,7 @@ class JobPoints:
     core_scatter_radius: NDArray[np.float64]
     viewcone: NDArray[np.float64]
     labels: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check all values and hold them as plain arrays of one length."""
@@ -81,12 +84,13 @@ class JobPoints:
             object.__setattr__(self, field.name, np.broadcast_to(value, length))
         _check_points(self)
         object.__setattr__(self, "labels", _labels(self.labels, length))
+        object.__setattr__(self, "remarks", _remarks(self.remarks, length))
 
     def __len__(self) -> int:
         """Return the number of points."""
         return self.zenith.size
 
-# %% ../nbs/67_production_jobs.ipynb #7c8c958f
+# %% ../nbs/67_production_jobs.ipynb #0c0972d8
 def _check_points(points: JobPoints) -> None:
     """Check the ranges of all values; name the first point that breaks one."""
     rules = {
@@ -102,6 +106,13 @@ def _check_points(points: JobPoints) -> None:
             raise ProdconfError(f"{name} {rule}, got {getattr(points, name)[first]:g} {_UNITS[name]} at point {first}")
 
 
+def _remarks(remarks: Sequence[str], length: int) -> tuple[str, ...]:
+    """Check the remarks; none is as many empty ones."""
+    if isinstance(remarks, str) or len(remarks) not in (0, length) or not all(isinstance(one, str) for one in remarks):
+        raise ProdconfError(f"remarks must be one text for each of {length} points, got {remarks!r:.80}")
+    return tuple(remarks) or ("",) * length
+
+
 def _labels(labels: Sequence[str], length: int) -> tuple[str, ...]:
     """Check the labels, or number the points."""
     if isinstance(labels, str) or len(labels) not in (0, length):
@@ -111,7 +122,7 @@ def _labels(labels: Sequence[str], length: int) -> tuple[str, ...]:
             raise ProdconfError(f"labels must be plain words (a letter or digit, then also _.+=:@-), got {label!r:.80}")
     return tuple(str(label) for label in labels) or tuple(f"point{number}" for number in range(length))
 
-# %% ../nbs/67_production_jobs.ipynb #e4329838
+# %% ../nbs/67_production_jobs.ipynb #fedbd72b
 _LIMITS = {
     "energy_min": "lower_energy_limit",
     "core_scatter_radius": "upper_radius_limit",
@@ -155,8 +166,25 @@ def job_points(grid: QTable, *, energy_max: Any = None) -> JobPoints:
         azimuth=grid[axes["azimuth"]],
         energy_max=_upper_energy(grid, energy_max),
         labels=_axis_labels(grid),
+        remarks=_limit_remarks(grid),
         **{field: grid[name] for field, name in _LIMITS.items()},
     )
+
+
+_GOOD = ("ok", "unstated")
+
+
+def _limit_remarks(grid: QTable) -> list[str]:
+    """Say of each point which limits are worse than they look, and whether it is beyond the table."""
+    said: list[list[str]] = [[] for _ in range(len(grid))]
+    for name in _LIMITS.values():
+        words = grid[f"{name}_verdict"].tolist() if f"{name}_verdict" in grid.colnames else []
+        for place, word in enumerate(words):
+            if word not in _GOOD:
+                said[place].append(f"{name} {word}")
+    for place in np.flatnonzero(grid["extrapolated"]).tolist() if "extrapolated" in grid.colnames else []:
+        said[place].append("extrapolated: beyond the table of limits")
+    return ["; ".join(parts) for parts in said]
 
 
 _IN_CARDS = {"zenith", "azimuth", "nsb", "ra", "dec", "hour_angle"}

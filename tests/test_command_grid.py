@@ -179,6 +179,18 @@ def test_the_events_are_an_input(run, place):
     assert run(*command, "-o", place / "again.ecsv")[0] == 0  # a grid is a table of required events
 
 
+def test_a_card_says_what_its_limits_are_worth(run, place):
+    axes = AXES | {"zenith_angle": ["60 deg", "65 deg"]}
+    (place / "axes.yml").write_text(yaml.safe_dump({"axes": axes}))
+    status, out, _ = run(*jobs(place, "--showers-per-run", 10_000, "--nearest"))
+    assert status == 0
+    assert "2 points beyond the table" in out
+    table = QTable.read(place / "jobs" / "jobs.ecsv")
+    assert ["extrapolated" in str(text) for text in table["remark"]] == (table["zenith"].value == 65).tolist()
+    cards = [(place / "jobs" / "cards" / name).read_text() for name in table["card"]]
+    assert ["beyond the table" in card for card in cards] == (table["zenith"].value == 65).tolist()
+
+
 def test_axes_that_no_card_knows_are_told(run, place):
     (place / "axes.yml").write_text(yaml.safe_dump({"axes": AXES | {"offset": ["0 deg", "2 deg"]}}))
     status, out, err = run(*jobs(place, "--showers-per-run", 2000))

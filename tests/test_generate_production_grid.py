@@ -476,6 +476,12 @@ def test_sky_and_window_may_stand_beside_the_axes():
         GridGeneration({"axes": AXES | {"window": window}, "window": window})
 
 
+def test_azimuths_at_the_zenith_are_told():
+    axes = {"zenith": ["0 deg", "20 deg"], "azimuth": "0 deg 360 deg 8 linear"}
+    assert "the 8 azimuths are one direction" in GridGeneration(axes).generate_table().meta["notes"][0]
+    assert not GridGeneration(AXES).generate_table().meta["notes"]
+
+
 @pytest.mark.parametrize("ends", [[0, 360], [360, 0], [-180, 180], [180, -180]])
 def test_a_whole_turn_is_a_whole_turn(ends):
     grid = GridGeneration(AXES | {"window": {"azimuth": ends, "units": "deg"}}).generate_table()
