@@ -241,7 +241,7 @@ def round_outward(name: str, values: Array, rounding: Rounding) -> Array:
     result[exact] = np.array([rounding.outward(name, float(value)) for value in one])[inverse]
     return result
 
-# %% ../nbs/62_grid_limits.ipynb #f38943a4
+# %% ../nbs/62_grid_limits.ipynb #77542a11
 def read_rounding(rounding: Any) -> Rounding | None:
     """
     Read a rounding: none, a number of digits, a text as `limits_tables.parse_rounding` has it, or a `Rounding`.
@@ -270,8 +270,8 @@ def _rounded(name: str, value: Array, edge: Array, rounding: Rounding) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = 10.0 ** (13 - np.ceil(np.log10(value)))
         near = np.rint(value * scale) / scale
+    value = np.where((round_outward(name, value, rounding) != value) & np.isfinite(near), near, value)
     outward = round_outward(name, value, rounding)
-    outward = np.where(outward == value, value, round_outward(name, np.where(np.isfinite(near), near, value), rounding))
     edge = np.where(np.isnan(edge), outward, edge)
     if name != "lower_energy_limit":
         return np.maximum(value, np.minimum(outward, edge))

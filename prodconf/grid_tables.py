@@ -54,7 +54,7 @@ def lattice_column(values: NDArray[Any], along: Sequence[int], shape: Sequence[i
     column[...] = sorted_values.reshape(full)
     return column.reshape(-1)
 
-# %% ../nbs/64_grid_tables.ipynb #df0ab36c
+# %% ../nbs/64_grid_tables.ipynb #4cff4f24
 RESERVED = frozenset(
     {f"{name}{end}" for name in LIMIT_UNITS for end in ("", "_sigma", "_verdict")}
     | {"energy_threshold", "radius", "viewcone", "verdict", "upper_energy", "extrapolated"}
@@ -141,7 +141,7 @@ def points_of(table: QTable) -> list[dict[str, Any]]:
     """
     return list(_points(table, _quantity))
 
-# %% ../nbs/64_grid_tables.ipynb #3479908f
+# %% ../nbs/64_grid_tables.ipynb #67259d15
 _COLUMNS = {key: name for name, key in _KEYS.items()}
 
 

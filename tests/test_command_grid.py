@@ -192,10 +192,10 @@ def test_a_card_says_what_its_limits_are_worth(run, place):
 
 
 def test_axes_that_no_card_knows_are_told(run, place):
-    (place / "axes.yml").write_text(yaml.safe_dump({"axes": AXES | {"offset": ["0 deg", "2 deg"]}}))
+    (place / "axes.yml").write_text(yaml.safe_dump({"axes": AXES | {"offset": ["0 deg"], "x": [1], "y": [1, 2]}}))
     status, out, err = run(*jobs(place, "--showers-per-run", 2000))
     assert status == 0
-    assert "axes offset: no input card depends on them" in err
+    assert "axes offset, x, y: no input card depends on them" in err
     assert "40 jobs" in out
 
 
