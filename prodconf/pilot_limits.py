@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['Limits', 'LimitRequest', 'FileSummary', 'summed', 'summarise_file', 'LimitCurve', 'LimitCurves', 'PilotLimits',
-           'LimitsResult', 'limits_of', 'capacity_of', 'pilot_limits']
+           'LimitsResult', 'limits_of_tails', 'limits_of', 'capacity_of', 'pilot_limits']
 
 # %% ../nbs/38_pilot_limits.ipynb #7ebfa18e
 @dataclass(frozen=True)
@@ -476,10 +476,23 @@ def _joint(tails: EventTails, limits: Limits, confidence: float, attribute: str)
     return replace(joint, bound=1.0) if truncated else joint
 
 
-def _limits(
+def limits_of_tails(
     tails: Mapping[str, TailSummary], point: PilotPoint, fractions: Mapping[str, float], request: LimitRequest
 ) -> Limits:
-    """Derive the limits of some tails."""
+    """
+    Derive the limits of some tails.
+
+    Parameters
+    ----------
+    tails : mapping
+        Quantity (energy, radius, viewcone) to its tail.
+    point : PilotPoint
+        What was thrown.
+    fractions : mapping
+        Quantity to the loss fraction that is allowed.
+    request : LimitRequest
+        Confidence, interval and least number of lost events; its own fractions and rules do not matter here.
+    """
     return {name: _limit(tail, name, point, fractions[name], request) for name, tail in tails.items()}
 
 
@@ -493,7 +506,7 @@ def _within_budget(
     low, high = 0, math.floor(exact * n_steps)  # the largest step that fits, and one that need not
     while low < high:
         middle = (low + high + 1) // 2
-        limits = _limits(tails, point, dict.fromkeys(QUANTITIES, _share(middle, n_steps)), request)
+        limits = limits_of_tails(tails, point, dict.fromkeys(QUANTITIES, _share(middle, n_steps)), request)
         joint = _joint(summary, limits, request.confidence, "value")
         low, high = (middle, high) if joint is None or joint.fraction <= budget else (low, middle - 1)
     return _share(low, n_steps)
@@ -674,7 +687,7 @@ def _record(group: PilotGroup, summary: FileSummary, sub_array: SubArray, reques
     if request.budget is not None:
         fractions = dict.fromkeys(QUANTITIES, _within_budget(found, tails, point, request))
     by_loss = {name: tail for name, tail in tails.items() if name != "energy" or request.energy_rule == "loss"}
-    limits = _limits(by_loss, point, fractions, request)
+    limits = limits_of_tails(by_loss, point, fractions, request)
     if request.energy_rule == "peak":
         limits = {"energy": _peak_limit(found, point, request), **limits}
     return PilotLimits(

@@ -104,12 +104,13 @@ class PilotStatistics:
         area = self.targets.uncertainty_effective_area
         return np.nan if area is None else area.target
 
-# %% ../nbs/33_pilot_statistics.ipynb #839947b3
-def _cone(viewcone_max: float, viewcone_min: float = 0.0) -> float:
-    """Return the solid angle (sr) of a cone in deg; 1 where all events come from one offset."""
-    return (
-        float(solid_angle(np.deg2rad(viewcone_max), np.deg2rad(viewcone_min))) if viewcone_max > viewcone_min else 1.0
-    )
+# %% ../nbs/33_pilot_statistics.ipynb #668a9eca
+def _cone(viewcone_max: ArrayLike, viewcone_min: float = 0.0) -> Array:
+    """Return the solid angle (sr) of cones in deg; 1 where all events come from one offset."""
+    outer = np.asarray(viewcone_max, dtype=np.float64)
+    filled = outer > viewcone_min
+    angle = solid_angle(np.deg2rad(np.where(filled, outer, 90.0)), np.deg2rad(np.where(filled, viewcone_min, 0.0)))
+    return np.where(filled, angle, 1.0)
 
 
 def _thrown(file: DL2File, edges: Array, index: float) -> Array:
@@ -380,7 +381,7 @@ class Requirement:
     undetermined : tuple of tuple of float
         Energy ranges in TeV of which the pilot says nothing.
     held : numpy.ndarray of bool, shape (n,)
-        Bins that are held to the target: requested, and wholly above the energy limit.
+        Bins that are held to the target: requested, and wholly within the energies of the production.
     decided_by : str
         Name of the target that decides; "" where none does.
     """
@@ -406,7 +407,7 @@ def _ranges(edges: Array, chosen: NDArray[np.bool_]) -> tuple[tuple[float, float
     return tuple((float(edges[a]), float(edges[b])) for a, b in zip(starts, stops, strict=True))
 
 # %% ../nbs/33_pilot_statistics.ipynb #7a5447fc
-def requirement(pilot: PilotStatistics, *, energy_limit: float = 0.0) -> Requirement:
+def requirement(pilot: PilotStatistics, *, energy_limit: float = 0.0, energy_max: float = np.inf) -> Requirement:
     """
     Find the deciding bin of a pilot.
 
@@ -415,6 +416,8 @@ def requirement(pilot: PilotStatistics, *, energy_limit: float = 0.0) -> Require
     pilot : PilotStatistics
     energy_limit : float
         Lowest energy of the production in TeV.
+    energy_max : float
+        Highest energy of the production in TeV.
 
     Returns
     -------
@@ -422,7 +425,8 @@ def requirement(pilot: PilotStatistics, *, energy_limit: float = 0.0) -> Require
         Status "undetermined" if any requested bin is; "sample_limited" if the deciding bin rests on fewer than
         100 effective events.
     """
-    held = pilot.requested & (pilot.energy_edges[:-1] >= energy_limit * (1 - 1e-6))
+    lower, upper = pilot.energy_edges[:-1], pilot.energy_edges[1:]
+    held = pilot.requested & (lower >= energy_limit * (1 - 1e-6)) & (upper <= energy_max * (1 + 1e-6))
     known = held & np.isfinite(pilot.density)
     blind = held & (pilot.status == "undetermined")
     gaps = _ranges(pilot.energy_edges, blind)
@@ -449,43 +453,61 @@ def requirement(pilot: PilotStatistics, *, energy_limit: float = 0.0) -> Require
     )
 
 # %% ../nbs/33_pilot_statistics.ipynb #a5d605c2
-def disc_factors(pilot: PilotStatistics, radius: ArrayLike) -> Array:
+def disc_factors(pilot: PilotStatistics, radius: ArrayLike, *, n_use: int | None = None) -> Array:
     """
-    Return by how much the densities grow on other discs, D'/D.
+    Return by how much the densities grow on other discs and with another number of uses, D'/D.
 
     Parameters
     ----------
     pilot : PilotStatistics
     radius : array_like, shape (m,) or ()
         Core-scatter radii in m; on larger discs than the pilot's the densities shrink.
+    n_use : int, optional
+        Uses of each shower in the production; those of the pilot by default.
 
     Returns
     -------
     numpy.ndarray, shape (m, n) or (n,)
         One for each disc and energy bin.
+
+    Raises
+    ------
+    ProdconfError
+        If the showers are to be used again and the pilot used them once, which says nothing of it.
     """
+    uses = pilot.n_use if n_use is None else n_use
+    if pilot.n_use == 1 and uses != 1:
+        raise ProdconfError(f"n_use must be 1, for {pilot.source} used each shower once and cannot tell, got {uses}")
     gain = pilot.thrown_area / (np.pi * np.asarray(radius, dtype=np.float64)[..., None] ** 2)
     design = np.maximum(pilot.design_effect, 1.0)
-    return np.minimum(1 + (design - 1) * gain, np.maximum(pilot.n_use, design)) / design
+    again = (uses - 1) / max(pilot.n_use - 1, 1)  # pairs of uses per use, against those of the pilot
+    most = uses * np.maximum(1.0, design / pilot.n_use)
+    return np.minimum(1 + (design - 1) * gain * again, most) / design
 
 # %% ../nbs/33_pilot_statistics.ipynb #4ae6094e
 def number_of_events(
-    density: float | Array, index: float, *, energy_min: float, energy_max: float, radius: float, viewcone: float
+    density: ArrayLike,
+    index: float,
+    *,
+    energy_min: ArrayLike,
+    energy_max: ArrayLike,
+    radius: ArrayLike,
+    viewcone: ArrayLike,
 ) -> Array:
     """
     Turn a density into the number of events of a production.
 
     Parameters
     ----------
-    density : float or numpy.ndarray
+    density : array_like
         In TeV^(index - 1) / (m² sr).
     index : float
         Spectral index (positive).
-    energy_min, energy_max : float
-        Thrown energies in TeV.
-    radius : float
+    energy_min, energy_max : array_like
+        Thrown energies in TeV; broadcast with the others.
+    radius : array_like
         Core-scatter radius in m.
-    viewcone : float
+    viewcone : array_like
         Half opening angle in deg; 0 for a density of a point-like pilot, which is one per area and spectrum.
 
     Returns
@@ -493,5 +515,5 @@ def number_of_events(
     numpy.ndarray
         Number of thrown events (core positions).
     """
-    etendue = np.pi * radius**2 * _cone(viewcone)
+    etendue = np.pi * np.asarray(radius, dtype=np.float64) ** 2 * _cone(viewcone)
     return np.asarray(density) * etendue * power_law.integral(energy_min, energy_max, index)

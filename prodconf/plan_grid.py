@@ -33,7 +33,7 @@ from .plan_configuration import PRODUCTION, Grid
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'pointings', 'grid_of_pilots', 'nsb_levels', 'production_limits', 'plan_grid']
+__all__ = ['Array', 'pointings', 'grid_of_pilots', 'nsb_levels', 'production_limits', 'plan_points', 'plan_grid']
 
 # %% ../nbs/54_plan_grid.ipynb #d48fd928
 def pointings(grid: Grid) -> tuple[Array, Array, Array]:
@@ -115,7 +115,7 @@ def _envelope(tables: Sequence[QTable]) -> QTable:
     result["outside_pilots"] = np.any([t["outside_pilots"] for t in tables], axis=0)
     return result
 
-# %% ../nbs/54_plan_grid.ipynb #76d4a5c7
+# %% ../nbs/54_plan_grid.ipynb #b9d4cec4
 def _density_field(points: PilotPoints, needs: Sequence[Requirement]) -> Field:
     """Take the density from the requirements."""
     words = [need.status if np.isfinite(need.density) else "undetermined" for need in needs]
@@ -131,39 +131,53 @@ def _bound(weights: GridWeights, needs: Sequence[Requirement]) -> Array:
 
 
 def _disc_growth(
-    weights: GridWeights, pilots: Sequence[PilotStatistics], needs: Sequence[Requirement], radius: Array
+    weights: GridWeights,
+    pilots: Sequence[PilotStatistics],
+    needs: Sequence[Requirement],
+    radius: Array,
+    n_use: int | None,
 ) -> Array:
-    """Return by how much the density grows on the discs of a production, for each row."""
+    """Return by how much the density grows on the discs of a production and with its uses, for each row."""
     logs = np.zeros((radius.size, len(pilots)))
     for i, (pilot, need) in enumerate(zip(pilots, needs, strict=True)):
         bins = need.held & np.isfinite(pilot.density)
         if bins.any():
-            density, factors = pilot.density[bins], disc_factors(pilot, radius)[:, bins]
+            density, factors = pilot.density[bins], disc_factors(pilot, radius, n_use=n_use)[:, bins]
             logs[:, i] = np.log((density * factors).max(axis=1) / density.max())
     return np.exp(np.asarray(weights.matrix.multiply(logs).sum(axis=1)).ravel())
 
 
-def _add_events(table: QTable, pilots: Sequence[PilotStatistics], needs: Sequence[Requirement], outside: str) -> None:
+def _ranges(table: QTable) -> dict[str, Array]:
+    """Return what is thrown at each pointing, as `number_of_events` wants it."""
+    return {
+        "energy_min": table["lower_energy_limit"].to_value(u.TeV),
+        "energy_max": table["upper_energy_limit"].to_value(u.TeV),
+        "radius": table["upper_radius_limit"].to_value(u.m),
+        "viewcone": table["viewcone_radius"].to_value(u.deg),
+    }
+
+
+def _add_events(
+    table: QTable,
+    pilots: Sequence[PilotStatistics],
+    needs: Sequence[Requirement],
+    *,
+    outside: str,
+    n_use: int | None,
+) -> None:
     """Add the numbers of events to the production's rows."""
     points = PilotPoints([p.zenith for p in pilots], [p.azimuth for p in pilots], [p.nsb_level or 1.0 for p in pilots])
     query = (table["zenith"].to_value(u.deg), table["azimuth"].to_value(u.deg), np.asarray(table["nsb_level"]))
     weights = grid_weights(points, *query, outside=outside)  # type: ignore[arg-type]
     density, sigma, severity = carry(weights, _density_field(points, needs))
-    bound, events = _bound(weights, needs), np.full(len(table), np.nan)
-    growth = _disc_growth(weights, pilots, needs, table["upper_radius_limit"].to_value(u.m))
-    for i, row in enumerate(table):
-        ranges = {
-            "energy_min": row["lower_energy_limit"].to_value(u.TeV),
-            "energy_max": row["upper_energy_limit"].to_value(u.TeV),
-            "radius": row["upper_radius_limit"].to_value(u.m),
-            "viewcone": row["viewcone_radius"].to_value(u.deg),
-        }
-        if np.all(np.isfinite(list(ranges.values()))):
-            events[i] = growth[i] * number_of_events(1.0, pilots[0].index, **ranges)
+    ranges, events = _ranges(table), np.full(len(table), np.nan)
+    known = np.isfinite(list(ranges.values())).all(axis=0)
+    thrown = number_of_events(1.0, pilots[0].index, **{name: values[known] for name, values in ranges.items()})
+    events[known] = thrown * _disc_growth(weights, pilots, needs, ranges["radius"], n_use)[known]
     table["n_events"] = events * density
     table["n_events_sigma"] = events * sigma
-    table["n_events_bound"] = events * bound
-    table["n_events_status"] = np.where(np.isfinite(events), np.array(SEVERITY)[severity], "undetermined")
+    table["n_events_bound"] = events * _bound(weights, needs)
+    table["n_events_status"] = np.where(known, np.array(SEVERITY)[severity], "undetermined")
     table["n_events_pilot"] = np.asarray(weights.matrix.argmax(axis=1)).ravel()
     table["outside_pilots"] |= weights.outside
 
@@ -203,10 +217,20 @@ def production_limits(
     tables = [_sub_array_grid(limits[own == name], query, outside) for name in dict.fromkeys(own)]
     return _envelope(tables), tables
 
-# %% ../nbs/54_plan_grid.ipynb #9b6a6ed5
-def plan_grid(limits: QTable, pilots: Sequence[PilotStatistics], needs: Sequence[Requirement], *, grid: Grid) -> QTable:
+# %% ../nbs/54_plan_grid.ipynb #d54f7634
+def plan_points(
+    limits: QTable,
+    pilots: Sequence[PilotStatistics],
+    needs: Sequence[Requirement],
+    *,
+    zenith: Array,
+    azimuth: Array,
+    nsb_level: Array,
+    outside: str = "refuse",
+    n_use: int | None = None,
+) -> tuple[QTable, list[QTable]]:
     """
-    Interpolate limits and numbers of events to the pointings of a production.
+    Interpolate limits and numbers of events to some pointings.
 
     Parameters
     ----------
@@ -214,6 +238,41 @@ def plan_grid(limits: QTable, pilots: Sequence[PilotStatistics], needs: Sequence
         Limits of all pilots and sub-arrays.
     pilots, needs : sequences of one length
         Statistics and requirement of each pilot; empty where there are none.
+    zenith, azimuth, nsb_level : numpy.ndarray, shape (m,)
+        Pointings, angles in deg.
+    outside : {"refuse", "nearest"}
+        What to do beyond the pilots.
+    n_use : int, optional
+        Uses of each shower in the production; those of each pilot by default.
+
+    Returns
+    -------
+    production : QTable
+        What to simulate, m rows with numbers of events.
+    sub_arrays : list of QTable
+        The limits of each, m rows.
+
+    Raises
+    ------
+    ProdconfError
+        If a pointing is outside the pilots and the policy is to refuse.
+    """
+    production, tables = production_limits(limits, zenith, azimuth, nsb_level, outside=outside)
+    if pilots:
+        _add_events(production, pilots, needs, outside=outside, n_use=n_use)
+    else:
+        _without_events(production, "undetermined")
+    return production, tables
+
+
+def plan_grid(limits: QTable, pilots: Sequence[PilotStatistics], needs: Sequence[Requirement], *, grid: Grid) -> QTable:
+    """
+    Interpolate limits and numbers of events to the grid of a production.
+
+    Parameters
+    ----------
+    limits, pilots, needs
+        As for `plan_points`.
     grid : Grid
         Pointings and the policy outside the pilots.
 
@@ -229,11 +288,10 @@ def plan_grid(limits: QTable, pilots: Sequence[PilotStatistics], needs: Sequence
     ProdconfError
         If a pointing is outside the pilots and the policy is to refuse.
     """
-    production, tables = production_limits(limits, *pointings(grid), outside=grid.outside)
-    if pilots:
-        _add_events(production, pilots, needs, grid.outside)
-    else:
-        _without_events(production, "undetermined")
+    zenith, azimuth, nsb_level = pointings(grid)
+    production, tables = plan_points(
+        limits, pilots, needs, zenith=zenith, azimuth=azimuth, nsb_level=nsb_level, outside=grid.outside
+    )
     for table in tables:
         for column in LIMIT_COLUMNS:
             table[f"{column}_from"] = table["array_name"]
