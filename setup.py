@@ -34,7 +34,7 @@ setup(
     package_data={settings["lib_path"]: ["py.typed", "templates/*"]},
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
-    extras_require={name: settings[f"{name}_requirements"].split() for name in ("cluster", "dev")},
+    extras_require={name: settings[f"{name}_requirements"].split() for name in ("app", "cluster", "dev")},
     entry_points={"console_scripts": settings["console_scripts"].split()},
     zip_safe=False,
 )

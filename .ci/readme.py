@@ -21,13 +21,13 @@ def fenced(text: str, language: str = "") -> str:
     return f"```{language}\n{text.strip()}\n```"
 
 
-def output(cell_output: dict, stem: str, files: dict[Path, bytes]) -> str:
-    """Turn one output into Markdown; a picture becomes a file."""
+def output(cell_output: dict, stem: str, files: dict[Path, bytes], words: str) -> str:
+    """Turn one output into Markdown; a picture becomes a file, with the words as its description."""
     if cell_output["output_type"] == "stream":
         return fenced(cell_output["text"], "text")
     if picture := cell_output["data"].get("image/png"):
         files[TOP / IMAGES / f"{stem}.png"] = base64.b64decode(picture)
-        return f"![{stem}]({IMAGES}/{stem}.png)"
+        return f"![{words}]({IMAGES}/{stem}.png)"
     return fenced(cell_output["data"]["text/plain"], "text")
 
 
@@ -38,7 +38,8 @@ def code(cell: dict, stem: str, files: dict[Path, bytes]) -> list[str]:
         return []
     source = "\n".join(line for line in cell["source"].splitlines() if not line.startswith("#|"))
     shown = [] if "echo: false" in marks else [fenced(source, "python")]
-    return shown + [output(each, stem, files) for each in cell["outputs"]]
+    words = next((mark[8:].strip().strip('"') for mark in marks if mark.startswith("fig-alt:")), stem)
+    return shown + [output(each, stem, files, words) for each in cell["outputs"]]
 
 
 def render() -> tuple[str, dict[Path, bytes]]:

@@ -57,11 +57,19 @@ def test_readme_names_every_notebook():
 
 
 def test_site_lists_every_notebook():
-    listed = set(re.findall(r"- (\S+\.ipynb)", (TOP / "_quarto.yml").read_text(encoding="utf-8")))
-    there = {
+    listed = re.findall(r"- (\S+\.ipynb)", (TOP / "_quarto.yml").read_text(encoding="utf-8"))
+    there = [
         str(path.relative_to(TOP / "nbs")) for path in (TOP / "nbs").rglob("*.ipynb") if ".ipynb_" not in str(path)
-    }
-    assert listed == there
+    ]
+    assert sorted(listed) == sorted(there)  # each exactly once
+
+
+def test_every_figure_says_what_is_seen():
+    for path in (TOP / "nbs").rglob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if ".ipynb_" not in str(path) else []
+        for cell in cells:
+            if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+                assert re.search(r'^#\| fig-alt: ".{20,150}"$', "".join(cell["source"]), re.MULTILINE), path.name
 
 
 def test_version_and_requirements_come_from_settings():
