@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import importlib
 import json
 import re
 import subprocess
@@ -88,3 +89,16 @@ def test_package_does_not_import_what_only_developers_have():
         assert not re.search(
             r"^\s*(import|from) (nbdev|fastcore|pytest|hypothesis)\b", path.read_text(), re.MULTILINE
         ), path
+
+
+def test_no_notebook_holds_widgets():
+    """Their ids change at every run; the site draws them from a run of its own."""
+    for path in (TOP / "nbs").rglob("*.ipynb"):
+        if ".ipynb_" not in str(path):
+            assert "application/vnd.jupyter.widget" not in path.read_text(encoding="utf-8"), path
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_every_public_name_is_there(name):
+    module = importlib.import_module(f"prodconf.{name}")
+    assert all(hasattr(module, public) for public in module.__all__)
