@@ -50,7 +50,8 @@ def render() -> tuple[str, dict[Path, bytes]]:
         if cell["cell_type"] == "code":
             blocks += code(cell, f"index_{number}", files)
         else:
-            blocks.append(re.sub(r"^~~~", "```", cell["source"], flags=re.MULTILINE))
+            text = re.sub(r"^~~~", "```", cell["source"], flags=re.MULTILINE)
+            blocks.append(re.sub(r"\]\((?=[\w/]+\.ipynb\))", "](nbs/", text))
     head = "<!-- Generated from nbs/index.ipynb by .ci/readme.py: edit the notebook. -->"
     return "\n\n".join([head, *blocks]) + "\n", files
 

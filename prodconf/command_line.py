@@ -1051,7 +1051,7 @@ def sample(
     made = write_sample(folder, seed=seed, overwrite=overwrite)
     typer.echo(f"Written: {folder}; plan it with: prodconf plan {made.configuration} -o my_plan")
 
-# %% ../nbs/90_command_line.ipynb #10bf64bd
+# %% ../nbs/90_command_line.ipynb #e5757c06
 @contextmanager
 def _studio_plan(configuration: Path | None) -> Iterator[Path]:
     """Give the plan of a studio; without one the embedded sample production is written and lasts as long."""
@@ -1070,7 +1070,7 @@ def studio(
         Path | None, typer.Argument(help="A plan, as for `prodconf plan`; without it the embedded sample production.")
     ] = None,
     address: Annotated[
-        str, typer.Option(help="Address to serve; with any but the loopback a token is needed, and a warning given.")
+        str, typer.Option(help="Address to serve; any but the loopback is open to others, and a warning says so.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve.", min=1, max=65535)] = 8866,
     folder: Annotated[Path, typer.Option(help="Folder that the page saves studies to and loads them from.")] = Path(),
@@ -1079,15 +1079,16 @@ def studio(
     verbose: Verbose = False,
 ) -> None:
     """Serve the what-if studies of a plan as a page with sliders, until interrupted (extra `app`)."""
-    from prodconf.studio import serve_studio
+    from prodconf.studio import serve_studio, until_terminated
     from prodconf.study_pilots import read_pilots
 
-    with _studio_plan(configuration) as plan:
+    with until_terminated(), _studio_plan(configuration) as plan:
         pilots = read_pilots(plan, memory=1e6 * memory, cache=cache, progress=True)
         with serve_studio(pilots, address=address, port=port, folder=folder) as server:
             typer.echo(f"Studio: {server.url}")
             sys.stdout.flush()
-            server.process.wait()
+            status = server.process.wait()
+    raise ProdconfError(f"studio ended: its server stopped with status {status}")
 
 # %% ../nbs/90_command_line.ipynb #c3fd5c9a
 def _show_warning(

@@ -182,7 +182,7 @@ def _bracket_azimuth(nodes: Array, query: Array) -> tuple[NDArray[np.intp], Arra
     beyond = (gap > 180.0 + tolerance) & (delta > tolerance) & (gap - delta > tolerance)
     big, small = np.deg2rad(np.minimum(gap, 180.0)), np.deg2rad(np.minimum(delta, gap))
     share = (np.cos(big - small) - np.cos(small) - np.cos(big) + 1) / (2 * (1 - np.cos(big)))
-    nearest = (delta > gap / 2).astype(np.float64)
+    nearest = ((delta > gap / 2) & (nodes.size > 1)).astype(np.float64)
     return left, np.clip(np.where(gap > 180.0 + tolerance, nearest, share), 0.0, 1.0), beyond
 
 # %% ../nbs/14_grid_coordinates.ipynb #474d1847

@@ -107,7 +107,7 @@ class Grid(Strict):
                 raise ValueError(f"must lie in [0, 90) deg, not {angle:g}")
         return value
 
-# %% ../nbs/52_plan_configuration.ipynb #36d69653
+# %% ../nbs/52_plan_configuration.ipynb #4b78e0db
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -118,17 +118,24 @@ def _increasing(value: tuple[float, float] | None) -> tuple[float, float] | None
     return value
 
 
+def _window(value: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Refuse a window of zenith angles that is none."""
+    if value is not None and not 0 <= value[0] < value[1] < 90:
+        raise ValueError(f"must increase within [0, 90) deg, not from {value[0]:g} to {value[1]:g}")
+    return value
+
+
 class WhatIf(Strict):
     """Settings of the what-if studies that a plan does not use; None stands for what the plan would take."""
 
     pilot: str | None = None
     sub_array: str | None = None
     energy_range: Annotated[tuple[Energy, Energy] | None, AfterValidator(_increasing)] = None
-    radius: Length | None = None
-    viewcone: Angle | None = None
+    radius: Annotated[Length, Field(gt=0)] | None = None
+    viewcone: Annotated[Angle, Field(gt=0, le=90)] | None = None
     n_use: Annotated[int, Field(ge=1, strict=True)] | None = None
     density: Positive = 0.005
-    zenith: tuple[Angle, Angle] | None = None
+    zenith: Annotated[tuple[Angle, Angle] | None, AfterValidator(_window)] = None
     azimuth: tuple[Angle, Angle] | None = None
     cost: dict[str, Any] | None = None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
+from numpy.typing import NDArray
 
 from .loss_tails import TailLimit, TailSummary, survival
 from .pilot_limits import PilotLimits
@@ -56,6 +57,20 @@ def _draw_tail(ax: Axes, summary: TailSummary, limit: TailLimit | None, label: s
         if np.isfinite([limit.interval_low, limit.interval_high]).all():
             ax.axvspan(limit.interval_low, limit.interval_high, color=colour, alpha=0.08, lw=0)
 
+# %% ../nbs/56_plan_figures.ipynb #56ac71e5
+def _round_ticks(ax: Axes) -> None:
+    """Label a logarithmic axis of little more than a decade with a few round numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = ax.get_xlim()
+    if high > 20 * low:
+        return
+    series = np.outer(10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high)), (1, 2, 5)).ravel()
+    ticks = series if high > 5 * low else np.asarray(MaxNLocator(3).tick_values(low, high))
+    ticks = ticks[(ticks >= low) & (ticks <= high)]
+    ax.set_xticks(ticks, [f"{tick:.4g}" for tick in ticks])
+    ax.set_xticks([], minor=True)
+
 # %% ../nbs/56_plan_figures.ipynb #ceeaee66
 def plot_tails(pilots: Sequence[PilotLimits], loss_fraction: float) -> Figure:
     """
@@ -81,6 +96,7 @@ def plot_tails(pilots: Sequence[PilotLimits], loss_fraction: float) -> Figure:
         if loss_fraction > 0:
             ax.axhline(loss_fraction, color="k", lw=0.6)
         ax.set(xlabel=label, xscale=scale, yscale="log", ylim=(min(loss_fraction, 1e-3) / 10 + 1e-12, 1.2))
+    _round_ticks(axes[0])
     axes[0].set_ylabel("share of triggers beyond")
     axes[0].legend(title="zenith", frameon=False, fontsize="small")
     return figure
@@ -130,7 +146,8 @@ def plot_required(
     """
     figure, (ax,) = _figure(6, 3.4)
     for i, (pilot, need, number) in enumerate(zip(pilots, needs, events, strict=True)):
-        ax.stairs(np.where(need.held, number, np.nan), pilot.energy_edges, color=f"C{i}", label=_name(pilot))
+        shown, curve = _span(need.held), np.where(need.held, number, np.nan)
+        ax.stairs(curve[shown], pilot.energy_edges[shown.start : shown.stop + 1], color=f"C{i}", label=_name(pilot))
         if need.deciding_bin is not None:
             ax.plot(np.sqrt(np.prod(need.deciding_range)), number[need.deciding_bin], "v", color=f"C{i}", ms=5)
         for low, high in need.undetermined:
@@ -139,6 +156,12 @@ def plot_required(
     ax.set(xscale="log", yscale="log" if known else "linear", xlabel="true energy / TeV", ylabel="events needed")
     ax.legend(frameon=False, fontsize="small")
     return figure
+
+
+def _span(chosen: NDArray[np.bool_]) -> slice:
+    """Return the bins from the first chosen one to the last; all, where none is."""
+    found = np.flatnonzero(chosen)
+    return slice(found[0], found[-1] + 1) if found.size else slice(0, chosen.size)
 
 
 def _name(pilot: PilotStatistics) -> str:

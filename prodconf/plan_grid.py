@@ -72,10 +72,11 @@ def nsb_levels(rows: QTable) -> Array:
         raise ProdconfError(f"nsb_level of a pilot is {known}; state the level of such files with nsb_level")
     return level
 
-# %% ../nbs/54_plan_grid.ipynb #ddf4e483
+# %% ../nbs/54_plan_grid.ipynb #177e7eb0
 def _severity(words: Sequence[str]) -> NDArray[np.int64]:
     """Turn verdicts into ranks."""
-    return np.array([SEVERITY.index(str(word)) for word in words], dtype=np.int64)
+    found, places = np.unique(np.asarray(words, dtype=np.str_), return_inverse=True)
+    return np.array([SEVERITY.index(str(word)) for word in found], dtype=np.int64)[places]
 
 
 def _sub_array_grid(rows: QTable, query: tuple[Array, Array, Array], outside: str) -> QTable:
@@ -115,7 +116,7 @@ def _envelope(tables: Sequence[QTable]) -> QTable:
     result["outside_pilots"] = np.any([t["outside_pilots"] for t in tables], axis=0)
     return result
 
-# %% ../nbs/54_plan_grid.ipynb #b9d4cec4
+# %% ../nbs/54_plan_grid.ipynb #738d75ef
 def _density_field(points: PilotPoints, needs: Sequence[Requirement]) -> Field:
     """Take the density from the requirements."""
     words = [need.status if np.isfinite(need.density) else "undetermined" for need in needs]
@@ -157,6 +158,15 @@ def _ranges(table: QTable) -> dict[str, Array]:
     }
 
 
+def _heaviest(weights: GridWeights) -> NDArray[np.int64]:
+    """Return the pilot of the largest weight for each row."""
+    matrix = weights.matrix.sorted_indices()
+    starts, counts = matrix.indptr[:-1], np.diff(matrix.indptr)
+    largest = np.maximum.reduceat(matrix.data, starts)
+    holds = np.flatnonzero(matrix.data == np.repeat(largest, counts))
+    return matrix.indices[holds[np.searchsorted(holds, starts)]].astype(np.int64)
+
+
 def _add_events(
     table: QTable,
     pilots: Sequence[PilotStatistics],
@@ -178,7 +188,7 @@ def _add_events(
     table["n_events_sigma"] = events * sigma
     table["n_events_bound"] = events * _bound(weights, needs)
     table["n_events_status"] = np.where(known, np.array(SEVERITY)[severity], "undetermined")
-    table["n_events_pilot"] = np.asarray(weights.matrix.argmax(axis=1)).ravel()
+    table["n_events_pilot"] = _heaviest(weights)
     table["outside_pilots"] |= weights.outside
 
 # %% ../nbs/54_plan_grid.ipynb #49b70ef1

@@ -215,7 +215,7 @@ def _join_tables(own: QTable | None, earlier: QTable | None, notes: list[str]) -
             best[key] = i
     return table[sorted(best.values())]
 
-# %% ../nbs/60_production_plan.ipynb #59b9a5aa
+# %% ../nbs/60_production_plan.ipynb #c3357b32
 def _dl2_files(configuration: PlanConfiguration, folder: Path) -> Iterator[tuple[DL2File, float]]:
     """Open the files of reconstructed events; each comes with its NSB level."""
     for entry in configuration.dl2_events:
@@ -251,14 +251,18 @@ def _require_different_places(pilots: Sequence[PilotStatistics]) -> None:
 
 
 def _requirements(limits: QTable, pilots: Sequence[PilotStatistics]) -> list[Requirement]:
-    """Find the deciding bin of each pilot above the production's energy limit at its place."""
+    """Find the deciding bin of each pilot within the production's energies at its place."""
     if not pilots:
         return []
     _require_different_places(pilots)
     place = np.array([(p.zenith, p.azimuth, p.nsb_level) for p in pilots], dtype=np.float64).T
     production, _ = production_limits(limits, *place, outside="nearest")
-    energy = np.nan_to_num(production["lower_energy_limit"].to_value(u.TeV))
-    return [requirement(pilot, energy_limit=float(limit)) for pilot, limit in zip(pilots, energy, strict=True)]
+    lowest = np.nan_to_num(production["lower_energy_limit"].to_value(u.TeV))
+    highest = np.nan_to_num(production["upper_energy_limit"].to_value(u.TeV), nan=np.inf)
+    return [
+        requirement(pilot, energy_limit=float(low), energy_max=float(high))
+        for pilot, low, high in zip(pilots, lowest, highest, strict=True)
+    ]
 
 
 def _single(pattern: str, folder: Path, name: str) -> Path:

@@ -31,7 +31,7 @@ from .study_panels import Studio
 from .study_pilots import StudyPilots
 
 # %% auto #0
-__all__ = ['is_loopback', 'open_page', 'StudioServer', 'serve_studio']
+__all__ = ['is_loopback', 'open_page', 'StudioServer', 'until_terminated', 'serve_studio']
 
 # %% ../nbs/79_studio.ipynb #f365911d
 def is_loopback(address: str) -> bool:
@@ -67,7 +67,7 @@ def _require_voila() -> None:
     if find_spec("voila") is None:
         raise ProdconfError("studio needs Voilà, which is not installed; install prodconf[app]")
 
-# %% ../nbs/79_studio.ipynb #845ce49d
+# %% ../nbs/79_studio.ipynb #0286f398
 _PLACE = "PRODCONF_STUDIO"
 _SOURCE = "from prodconf.studio import open_page\n\nopen_page()"
 
@@ -129,7 +129,7 @@ def _write_page(place: Path, pilots: StudyPilots, folder: Path) -> Path:
     notebook.write_text(json.dumps(page), encoding="utf-8")
     return notebook
 
-# %% ../nbs/79_studio.ipynb #219463c4
+# %% ../nbs/79_studio.ipynb #d80c3d75
 @dataclass(frozen=True)
 class StudioServer:
     """
@@ -138,7 +138,7 @@ class StudioServer:
     Attributes
     ----------
     url : str
-        What to open, with the token if there is one.
+        What to open, with its token.
     process : subprocess.Popen
         The server.
     """
@@ -151,12 +151,13 @@ def _start(place: Path, notebook: Path, address: str, port: int, token: str) -> 
     """Start Voilà."""
     server: dict[str, Any] = {"ip": address, "port": port, "port_retries": 0, "open_browser": False}
     page = {"template": _TEMPLATE, "show_tracebacks": False}
-    settings = {"Voila": server | ({"token": token} if token else {}), "VoilaConfiguration": page}
+    idle = {"cull_idle_timeout": 3600, "cull_interval": 300}  # s, of kernels whose page was left
+    settings = {"Voila": server | {"token": token}, "VoilaConfiguration": page, "MappingKernelManager": idle}
     config = place / "voila.json"
     config.write_text(json.dumps(settings), encoding="utf-8")
     command = [sys.executable, "-m", "voila", str(notebook), f"--config={config}"]
     paths = os.pathsep.join(filter(None, (str(place), os.environ.get("JUPYTER_PATH"))))
-    environment = os.environ | {_PLACE: str(place), "JUPYTER_PATH": paths}
+    environment = os.environ | {_PLACE: str(place), "JUPYTER_PATH": paths, "TMPDIR": str(place)}
     with (place / "log").open("wb") as log:
         return subprocess.Popen(command, cwd=place, env=environment, stdout=log, stderr=log)
 
@@ -176,18 +177,24 @@ def _await(process: subprocess.Popen[bytes], address: str, port: int, log: Path,
     last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     raise ProdconfError(f"studio could not be served at {address}, port {port}: {last}")
 
-# %% ../nbs/79_studio.ipynb #cb87b3ce
+# %% ../nbs/79_studio.ipynb #bc3c03b2
+def _leave(number: int, _: Any) -> None:
+    """End this process the orderly way."""
+    sys.exit(128 + number)
+
+
 @contextmanager
-def _until_terminated() -> Iterator[None]:
-    """Let a request to terminate end this process the orderly way, so that nothing it started is left."""
+def until_terminated() -> Iterator[None]:
+    """Let a request to terminate, or a closed terminal, leave nothing that was started or written for a while."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -225,22 +232,27 @@ def serve_studio(
         If Voilà is not installed, the address is none, the port is taken, or the server does not come up.
     """
     _require_voila()
-    number, token = require_whole("port", port, 1, 65535), ""
-    if not is_loopback(address):
-        token = secrets.token_urlsafe(24)
+    number = require_whole("port", port, 1, 65535)
+    if not Path(folder).is_dir():
+        raise ProdconfError(f"folder must be there to save studies in, got {folder}")
+    loopback, token = is_loopback(address), secrets.token_urlsafe(24)
+    _require_free(address, number)
+    if not loopback:
         warnings.warn(
             f"the studio is served to others at {address}, unencrypted; the token is all that keeps them out",
             ProdconfWarning,
             stacklevel=3,
         )
-    _require_free(address, number)
-    with _until_terminated(), tempfile.TemporaryDirectory(prefix="prodconf-studio-") as place:
-        notebook = _write_page(Path(place), pilots, Path(folder).absolute())
+    with until_terminated(), tempfile.TemporaryDirectory(prefix="prodconf-studio-") as place:
+        try:
+            notebook = _write_page(Path(place), pilots, Path(folder).absolute())
+        except OSError as error:
+            raise ProdconfError(f"studio could not keep its pilots in {place}: {error.strerror}") from error
         process = _start(Path(place), notebook, address, number, token)
         try:
             _await(process, address, number, Path(place) / "log", patience)
             host = f"[{address}]" if ":" in address else address
-            yield StudioServer(f"http://{host}:{number}/" + (f"?token={token}" if token else ""), process)
+            yield StudioServer(f"http://{host}:{number}/?token={token}", process)
         finally:
             _stop(process)
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['new_axes', 'log_axis', 'amount', 'to_svg']
 
-# %% ../nbs/72_study_figures.ipynb #ee881bbf
-def new_axes(*, width: float = 6.4, height: float = 3.0, right: float = 0.97) -> tuple[Figure, Axes]:
+# %% ../nbs/72_study_figures.ipynb #1928b268
+def new_axes(*, width: float = 6.4, height: float = 3.0) -> tuple[Figure, Axes]:
     """
     Return a figure (inches) with one pair of axes at fixed margins.
 
@@ -31,14 +31,12 @@ def new_axes(*, width: float = 6.4, height: float = 3.0, right: float = 0.97) ->
     ----------
     width, height : float
         Inches.
-    right : float
-        Where the axes end, as a share of the width; less than the default leaves room for a scale of colours.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=80)
     left, bottom = 0.85 / width, 0.52 / height
-    axes = figure.add_axes((left, bottom, right - left, 0.96 - bottom))
+    axes = figure.add_axes((left, bottom, 0.97 - left, 0.96 - bottom))
     axes.grid(color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     return figure, axes
@@ -46,7 +44,11 @@ def new_axes(*, width: float = 6.4, height: float = 3.0, right: float = 0.97) ->
 
 def _word(value: float) -> str:
     """Write a power of ten."""
-    return f"{value:g}" if 1e-4 <= value < 1e5 else f"1e{round(np.log10(value))}"
+    return (
+        f"{value:g}"
+        if 1e-4 <= value < 1e5
+        else f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
+    )
 
 
 def log_axis(axis: Axis, low: float, high: float) -> None:
@@ -77,10 +79,12 @@ def amount(value: float, unit: str = "") -> str:
     """Write a number as the summary of a plan does, or that there is none."""
     return f"{number(value)} {unit}".strip() if np.isfinite(value) else "not determined"
 
-# %% ../nbs/72_study_figures.ipynb #33726de1
+# %% ../nbs/72_study_figures.ipynb #59f1794f
 def to_svg(figure: Figure, description: str) -> str:
     """
-    Return a figure as SVG for a page, the same for the same figure.
+    Return a figure as SVG for a page, the same for the same figure and description.
+
+    The names of its parts come from the description, so that two figures of one page do not share them.
 
     Parameters
     ----------
@@ -91,11 +95,14 @@ def to_svg(figure: Figure, description: str) -> str:
     import matplotlib
 
     stream = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "prodconf", "font.size": 10}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": description, "font.size": 10}):
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     picture = stream.getvalue()
     picture = picture[picture.index("<svg") :]
     words = escape(description, quote=True)
     return re.sub(
-        r'<svg ([^>]*?)width="[^"]*"', rf'<svg role="img" aria-label="{words}" width="100%" \1', picture, count=1
+        r'<svg ([^>]*?)width="[^"]*"',
+        lambda found: f'<svg role="img" aria-label="{words}" width="100%" {found[1]}',
+        picture,
+        count=1,
     )

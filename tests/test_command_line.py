@@ -316,3 +316,57 @@ def test_output_that_knows_few_characters(run, monkeypatch, tmp_path):
     stream.flush()
     assert status == 0
     assert stream.buffer.getvalue().startswith(b"This takes 4.4\xb710")
+
+
+# --- the studio -------------------------------------------------------------------------------------------------------
+def test_studio_help_names_its_options(run):
+    status, out, _ = run("studio", "--help")
+    assert status == 0
+    assert all(word in out for word in ("--address", "--port", "--folder", "--memory", "prodconf studio my_plan.yml"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--address", "nowhere"], "address must be an IP address"),
+        (["--memory", "0.5"], "memory"),
+        (["--port", "70000"], "port"),
+        (["--port", "no"], "port"),
+    ],
+    ids=str,
+)
+def test_studio_refuses_in_one_line(run, pilot, monkeypatch, options, words):
+    monkeypatch.setattr("prodconf.studio._require_voila", lambda: None)
+    status, out, err = run("studio", pilot / "plan.yml", *options)
+    assert status in (1, 2)
+    assert words in err
+    assert "Studio:" not in out
+    assert "Traceback" not in err
+
+
+def test_studio_without_voila_or_plan_says_so(run, pilot, monkeypatch, tmp_path):
+    status, _, err = run("studio", tmp_path / "none.yml")
+    assert status == 1
+    assert "none.yml" in one_line(err)
+    monkeypatch.setattr("prodconf.studio.find_spec", lambda name: None)
+    status, _, err = run("studio", pilot / "plan.yml")
+    assert status == 1
+    assert "prodconf[app]" in one_line(err)
+
+
+def test_studio_tells_where_it_is(run, pilot, monkeypatch, tmp_path):
+    """Address, port and folder reach the server; without a plan the sample production is read."""
+    from contextlib import contextmanager
+
+    asked = {}
+
+    @contextmanager
+    def served(pilots, **how):
+        asked.update(how, pilots=pilots)
+        yield SimpleNamespace(url="http://127.0.0.1:9999/", process=SimpleNamespace(wait=lambda: 0))
+
+    monkeypatch.setattr("prodconf.studio.serve_studio", served)
+    status, out, _ = run("studio", pilot / "plan.yml", "--port", "9999", "--folder", tmp_path, "--memory", "1")
+    assert (status, out) == (0, "Studio: http://127.0.0.1:9999/\n")
+    assert (asked["address"], asked["port"], asked["folder"]) == ("127.0.0.1", 9999, tmp_path)
+    assert len(asked["pilots"].trigger_names) == 1

@@ -304,3 +304,102 @@ def test_guarantee_holds_for_weights_and_whole_showers(kind, n_toys):
         found = tail_limit(summary, fraction, design_effect=effect)
         broken.append(found.guaranteed**power > max(found.loss_bound, fraction))
     assert np.mean(broken) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / n_toys)
+
+
+# ---------------------------------------------------------------- many depths at once, and the way around the search
+
+
+def brute_design_effect(summary: TailSummary, depth: int) -> float:
+    """Squared weight of whole showers over that of events, counted for one depth."""
+    weights, labels = summary.weights[:depth], summary.labels[:depth]
+    _, place = np.unique(labels, return_inverse=True)
+    return float(np.sum(np.bincount(place, weights=weights) ** 2) / np.sum(weights**2))
+
+
+@pytest.mark.parametrize("side", ["lower", "upper"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_design_effects_at_every_depth_are_counted(side, weighted):
+    rng, n = np.random.default_rng(21), 700
+    labels = rng.integers(-90, 90, n) * 10**15  # of any sign and size, in no order
+    weights = rng.lognormal(0, 1.5, n) if weighted else None
+    values = np.round(rng.normal(size=n), 1)  # many ties
+    whole = TailSummary.from_values(values, side, capacity=500, weights=weights, labels=labels)
+    merged = sum(
+        (
+            TailSummary.from_values(
+                values[part],
+                side,
+                capacity=500,
+                weights=None if weights is None else weights[part],
+                labels=labels[part],
+            )
+            for part in np.array_split(rng.permutation(n), 5)
+        ),
+        start=TailSummary.from_values([], side, capacity=500, labels=np.zeros(0, dtype=int)),
+    )
+    for depth in [*range(1, 60), 100, 250, 499, 500]:
+        assert whole.design_effect(depth) == pytest.approx(brute_design_effect(whole, depth), rel=1e-12)
+        assert merged.design_effect(depth) == pytest.approx(whole.design_effect(depth), rel=1e-12)
+    assert whole.design_effect(10_000) == whole.design_effect(500)
+    assert pickle.loads(pickle.dumps(whole)).design_effect(77) == whole.design_effect(77)
+
+
+def test_design_effects_of_extreme_showers():
+    """All events of one shower: their number; each its own: one; no labels or no events: one."""
+    values = np.arange(50.0)
+    one = TailSummary.from_values(values, "upper", capacity=30, labels=np.zeros(50, dtype=int))
+    assert [one.design_effect(k) for k in (1, 7, 30)] == pytest.approx([1, 7, 30])
+    own = TailSummary.from_values(values, "upper", capacity=30, labels=np.arange(50))
+    assert [own.design_effect(k) for k in (1, 7, 30)] == pytest.approx([1, 1, 1])
+    assert TailSummary.from_values(values, "upper", capacity=30).design_effect(5) == 1
+    assert TailSummary.from_values([], "upper", capacity=3, labels=np.zeros(0, dtype=int)).design_effect(5) == 1
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, 7.0, 7.25]), min_size=1, max_size=400),
+    SIDES,
+    st.sampled_from([0.0, 1e-4, 1e-3, 0.01, 1 / 3, 0.1, 0.25, 0.5, 0.9]),
+    st.sampled_from([0.5, 0.68, 0.9, 0.95, 0.99]),
+    st.sampled_from([1.0, 1.3, 2.0, 9.0]),
+    st.booleans(),
+)
+def test_events_of_one_weight_are_counted_as_the_search_finds_them(values, side, fraction, sure, effect, ranged):
+    """Weights of 2 take the general path by bisection; unweighted events the direct one: the same limits."""
+    how = {"confidence": sure, "design_effect": effect, "simulated_range": (-1.0, 9.0) if ranged else None}
+    direct = TailSummary.from_values(values, side, capacity=len(values))
+    searched = TailSummary.from_values(values, side, capacity=len(values), weights=np.full(len(values), 2.0))
+    one, other = (tail_limit(summary, fraction, **how) for summary in (direct, searched))
+    for name in (
+        "value",
+        "guaranteed",
+        "interval_low",
+        "interval_high",
+        "verdict",
+        "n_tail",
+        "n_events",
+        "n_effective",
+    ):
+        assert getattr(one, name) == getattr(other, name), name
+    assert one.loss_bound == pytest.approx(other.loss_bound, rel=1e-9)
+
+
+@pytest.mark.parametrize("fraction", [1e-4, 1e-3, 0.0123, 0.05, 0.1])
+def test_counting_and_searching_agree_where_the_tail_is_cut_off(fraction):
+    rng, n = np.random.default_rng(4), 50_000
+    values = np.round(rng.exponential(size=n), 3)
+    capacity = needs_capacity(n, fraction) + 200
+    one = TailSummary.from_values(values, "upper", capacity=capacity)
+    two = TailSummary.from_values(values, "upper", capacity=capacity, weights=np.full(n, 2.0))
+    for sure in (0.5, 0.8, 0.95, 0.999):
+        first, second = tail_limit(one, fraction, confidence=sure), tail_limit(two, fraction, confidence=sure)
+        assert (first.value, first.guaranteed, first.interval_low, first.interval_high, first.verdict) == (
+            second.value,
+            second.guaranteed,
+            second.interval_low,
+            second.interval_high,
+            second.verdict,
+        )
+        allowed = int(Fraction(repr(fraction)) * n)
+        ordered = np.sort(values)[::-1]
+        if first.verdict is Verdict.OK:
+            assert first.value == ordered[allowed]

@@ -15,7 +15,7 @@ from prodconf.effective_area import measure_effective_area
 from prodconf.errors import ProdconfError
 from prodconf.event_counts import count_events
 from prodconf.metrics import Metric
-from prodconf.pilot_statistics import number_of_events, pilot_statistics, requirement
+from prodconf.pilot_statistics import disc_factors, number_of_events, pilot_statistics, requirement
 from prodconf.plan_tables import statistics_table
 from prodconf.toy_models import Throw, ToyModel, simulate
 
@@ -444,3 +444,72 @@ def test_a_weighted_pilot_knows_what_its_events_know(path):
         file = DL2File(path)
         area = measure_effective_area(file, count_events(file, index=index, reco=True), axis="reco")
         np.testing.assert_allclose(pilot.relative_uncertainty, area.relative_uncertainty)
+
+
+# ---------------------------------------------------------------- what the studies ask
+
+
+def test_the_highest_energy_holds_bins_out(path):
+    """Bins must end below it; together with the lowest energy only those between count."""
+    pilot = pilot_statistics(DL2File(path), WHOLE)
+    for highest, held in ((np.inf, 5), (3.0, 5), (2.999999, 5), (2.99, 4), (1.0, 4), (0.3, 3), (0.0999, 1), (0.02, 0)):
+        need = requirement(pilot, energy_max=highest)
+        assert need.held.tolist() == [True] * held + [False] * (5 - held)
+    need = requirement(pilot, energy_limit=0.03, energy_max=0.3)
+    assert need.held.tolist() == [False, True, True, False, False]
+    assert need.deciding_bin == 1 + int(np.argmax(pilot.density[1:3]))
+    assert need.density == pilot.density[1:3].max()
+    assert need.bound == pilot.density_bound[1:3].max()
+    assert need.undetermined == ()
+
+
+def test_disc_factors_by_hand(path):
+    """D'/D with D' = 1 + (D - 1) (n - 1) / (n_p - 1) (R_p² / R²), at most n times the larger of 1 and D / n_p."""
+    pilot = pilot_statistics(DL2File(path), WHOLE)
+    assert pilot.n_use == 10
+    strong = dataclasses.replace(pilot, design_effect=np.array([1.0, 1.5, 4.0, 9.9, 14.0]))
+    radii = np.array([150.0, 700.0, 800.0, 4000.0])
+    for n_use in (None, 1, 2, 10, 50):
+        found = disc_factors(strong, radii, n_use=n_use)
+        n = n_use or 10
+        for i, radius in enumerate(radii):
+            for j, design in enumerate(strong.design_effect):
+                grown = 1 + (design - 1) * (n - 1) / 9 * (800.0**2 - 100.0**2) / radius**2
+                grown = min(grown, n * max(1.0, design / 10))
+                assert found[i, j] == pytest.approx(grown / design)
+            np.testing.assert_array_equal(disc_factors(strong, radius, n_use=n_use), found[i])
+    assert disc_factors(strong, radii).shape == (4, 5)
+    assert disc_factors(strong, 800.0).shape == (5,)
+    same_area = np.sqrt(800.0**2 - 100.0**2)
+    np.testing.assert_allclose(disc_factors(strong, same_area), 1.0)
+
+
+def test_a_single_use_tells_nothing_of_more(path):
+    single = dataclasses.replace(pilot_statistics(DL2File(path), WHOLE), n_use=1, design_effect=np.ones(5))
+    np.testing.assert_array_equal(disc_factors(single, 500.0), np.ones(5))
+    np.testing.assert_array_equal(disc_factors(single, 500.0, n_use=1), np.ones(5))
+    for n_use in (2, 20):
+        with pytest.raises(ProdconfError, match="n_use must be 1"):
+            disc_factors(single, 500.0, n_use=n_use)
+
+
+@pytest.mark.parametrize("index", [1.0, 2.0, 2.7])
+def test_numbers_of_events_of_many_productions_are_those_of_each(index):
+    rng, m = np.random.default_rng(3), 40
+    ranges = {
+        "energy_min": 10 ** rng.uniform(-3, -1, m),
+        "energy_max": 10 ** rng.uniform(0, 2.5, m),
+        "radius": rng.uniform(100, 2000, m),
+        "viewcone": np.append(rng.uniform(0, 10, m - 1), 0.0),
+    }
+    density = rng.uniform(1e-4, 1, m)
+    found = number_of_events(density, index, **ranges)
+    assert found.shape == (m,)
+    for i in range(m):
+        one = number_of_events(float(density[i]), index, **{name: float(x[i]) for name, x in ranges.items()})
+        assert found[i] == one
+    low, high = ranges["energy_min"][-1], ranges["energy_max"][-1]
+    spectrum = np.log(high / low) if index == 1 else (high ** (1 - index) - low ** (1 - index)) / (1 - index)
+    assert found[-1] == pytest.approx(density[-1] * np.pi * ranges["radius"][-1] ** 2 * spectrum)  # per direction
+    crossed = number_of_events(density[:, None], index, **(ranges | {"radius": 500.0, "viewcone": [3.0] * m}))
+    assert crossed.shape == (m, m)

@@ -2,9 +2,19 @@
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prodconf.errors import ProdconfError
-from prodconf.plan_configuration import PlanConfiguration, example_configuration, find_files, read_configuration
+from prodconf.metrics import parse_metrics
+from prodconf.plan_configuration import (
+    PlanConfiguration,
+    configuration_dict,
+    example_configuration,
+    find_files,
+    read_configuration,
+    write_configuration,
+)
 
 LEAST = {"reduced_events": "a.hdf5"}
 
@@ -121,3 +131,175 @@ def test_a_plan_is_frozen():
     plan = PlanConfiguration.model_validate(LEAST)
     with pytest.raises(ValueError, match="frozen"):
         plan.name = "other"
+
+
+# ---------------------------------------------------------------- what-if settings, and writing a plan
+
+
+WHAT_IF = {
+    "pilot": "zenith 20°, azimuth 0°, NSB 0.24",
+    "sub_array": "large telescopes",
+    "energy_range": ["50 GeV", "10 TeV"],
+    "radius": "0.9 km",
+    "viewcone": "6 deg",
+    "n_use": 10,
+    "density": 0.01,
+    "zenith": ["20 deg", "50 deg"],
+    "azimuth": ["300 deg", "60 deg"],
+    "cost": {"seconds_per_shower": "20 s"},
+}
+
+
+def test_what_if_settings_are_read_with_their_units(tmp_path):
+    plan, _ = read(tmp_path, LEAST | {"what_if": WHAT_IF})
+    own = plan.what_if
+    assert own.energy_range == pytest.approx((0.05, 10.0))
+    assert (own.radius, own.viewcone, own.n_use, own.density) == (900.0, 6.0, 10, 0.01)
+    assert (own.zenith, own.azimuth) == ((20.0, 50.0), (300.0, 60.0))
+    assert read(tmp_path, LEAST)[0].what_if is None
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"energy_range": ["1 TeV", "0.5 TeV"]}, "energy_range"),
+        ({"energy_range": [0.1, 10]}, "energy_range"),
+        ({"energy_range": ["1 TeV"]}, "energy_range"),
+        ({"radius": "5 deg"}, "radius"),
+        ({"viewcone": 5}, "viewcone"),
+        ({"n_use": 0}, "n_use"),
+        ({"n_use": 2.0}, "n_use"),
+        ({"density": 0}, "density"),
+        ({"density": "inf"}, "density"),
+        ({"zenith": ["20 deg"]}, "zenith"),
+        ({"cost": 3}, "cost"),
+        ({"loss_fraction": 0.1}, "loss_fraction"),
+    ],
+)
+def test_bad_what_if_settings_are_refused_in_one_sentence(tmp_path, change, word):
+    with pytest.raises(ProdconfError, match=word) as caught:
+        read(tmp_path, LEAST | {"what_if": change})
+    assert "\n" not in str(caught.value)
+
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
+NAMES = TEXTS.filter(lambda text: text.strip() and text != "production")
+NUMBERS = st.floats(1e-6, 1e6, allow_nan=False)
+ANGLES = st.floats(0, 89)
+
+
+def _quantity(numbers, unit):
+    return numbers.map(lambda number: f"{number!r} {unit}")
+
+
+def _or_none(strategy):
+    return st.none() | strategy
+
+
+PAIRS = st.tuples(NUMBERS, NUMBERS).filter(lambda pair: pair[0] != pair[1]).map(sorted)
+METRICS = st.builds(
+    lambda target, pair: {
+        "uncertainty_effective_area": {
+            "target_error": {"value": target},
+            "energy_range": {"value": list(pair), "unit": "TeV"},
+        }
+    },
+    st.floats(1e-3, 0.9),
+    PAIRS,
+)
+WHAT_IFS = st.fixed_dictionaries(
+    {},
+    optional={
+        "pilot": TEXTS,
+        "sub_array": TEXTS,
+        "energy_range": PAIRS.map(lambda pair: [f"{energy!r} TeV" for energy in pair]),
+        "radius": _quantity(NUMBERS, "m"),
+        "viewcone": _quantity(st.floats(0.1, 89), "deg"),
+        "n_use": st.integers(1, 10**6),
+        "density": NUMBERS,
+        "zenith": st.tuples(st.floats(0, 40), st.floats(41, 89)).map(lambda pair: [f"{angle!r} deg" for angle in pair]),
+        "azimuth": st.lists(_quantity(st.floats(-360, 360), "deg"), min_size=2, max_size=2),
+        "cost": st.just({"seconds_per_shower": "20 s", "bytes_per_event": {"value": 2.0, "unit": "kB"}}),
+    },
+)
+PLANS = st.fixed_dictionaries(
+    {"reduced_events": st.lists(NAMES, min_size=1, max_size=3)},
+    optional={
+        "name": TEXTS,
+        "nsb_level": NUMBERS,
+        "limits_table": NAMES,
+        "metrics": NAMES | METRICS,
+        "loss_fraction": st.floats(0, 0.99).filter(lambda x: x == 0 or x > 1e-90),
+        "confidence": st.floats(0.01, 0.99),
+        "spectral_index": st.floats(-19, 19),
+        "sub_arrays": st.dictionaries(
+            NAMES,
+            st.just({"telescopes": "all", "multiplicity": 3})
+            | st.lists(NAMES, min_size=1, max_size=4).map(lambda names: {"telescopes": names}),
+            min_size=1,
+            max_size=3,
+        ),
+        "grid": st.fixed_dictionaries(
+            {
+                "zenith": st.lists(ANGLES, min_size=1, max_size=3, unique=True).map(
+                    lambda angles: [f"{angle!r} deg" for angle in angles]
+                ),
+                "azimuth": st.just(["0 deg", "180 deg"]),
+                "nsb_level": st.just([0.24]),
+            },
+            optional={"outside": st.sampled_from(["refuse", "nearest"])},
+        ),
+        "what_if": WHAT_IFS,
+    },
+)
+
+
+@given(PLANS, st.booleans())
+def test_plain_data_of_a_plan_give_the_same_plan(data, dl2):
+    if dl2:
+        data |= {"dl2_events": [{"files": "b.fits", "nsb_level": 0.24, "offset_max": "2.5 deg"}]}
+        data.setdefault("metrics", "m.yml")
+    plan = PlanConfiguration.model_validate(data)
+    plain = configuration_dict(plan)
+    assert PlanConfiguration.model_validate(plain) == plan
+    text = yaml.safe_dump(plain, allow_unicode=True)
+    assert PlanConfiguration.model_validate(yaml.safe_load(text)) == plan
+
+
+def test_a_written_plan_is_the_same_from_another_folder(tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new" / "deep").mkdir(parents=True)
+    data = LEAST | {
+        "reduced_events": ["pilots/*.h5", "/elsewhere/a.h5"],
+        "dl2_events": [{"files": ["b.fits"], "nsb_level": 0.24}],
+        "metrics": "m.yml",
+        "limits_table": "../l.ecsv",
+        "what_if": WHAT_IF,
+    }
+    plan, folder = read(tmp_path / "old", data)
+    path = tmp_path / "new" / "deep" / "plan.yml"
+    write_configuration(plan, path, folder=folder)
+    again, place = read_configuration(path)
+    assert place == path.parent
+    assert again.reduced_events == ("../../old/pilots/*.h5", "/elsewhere/a.h5")
+    assert again.dl2_events[0].files == ("../../old/b.fits",)
+    assert (again.metrics, again.limits_table) == ("../../old/m.yml", "../../l.ecsv")
+    for name in ("what_if", "sub_arrays", "loss_fraction", "grid"):
+        assert getattr(again, name) == getattr(plan, name)
+    with pytest.raises(ProdconfError, match=r"plan\.yml"):
+        write_configuration(plan, path, folder=folder)
+    write_configuration(plan, path, folder=folder, overwrite=True)
+    with pytest.raises(ProdconfError):
+        write_configuration(plan, tmp_path / "absent" / "plan.yml", folder=folder)
+
+
+def test_targets_may_stand_in_the_plan(tmp_path):
+    metrics = {"uncertainty_effective_area": {"target_error": {"value": 0.02}}}
+    metrics["uncertainty_effective_area"]["energy_range"] = {"value": [50, 5000], "unit": "GeV"}
+    plan, _ = read(tmp_path, LEAST | {"metrics": metrics})
+    area = parse_metrics(plan.metrics).uncertainty_effective_area
+    assert (area.target, area.energy_min, area.energy_max) == pytest.approx((0.02, 0.05, 5.0))
+    with pytest.raises(ProdconfError, match=r"plan\.yml"):
+        read(tmp_path, LEAST | {"metrics": {"uncertainty_effective_area": {"target_error": {"value": -1}}}})
+    with pytest.raises(ProdconfError, match=r"plan\.yml"):
+        read(tmp_path, LEAST | {"metrics": 5})

@@ -13,7 +13,7 @@ from prodconf.metrics import Metric, Metrics
 from prodconf.pilot_limits import PilotLimits, PilotPoint
 from prodconf.pilot_statistics import PilotStatistics, Requirement
 from prodconf.plan_configuration import Grid
-from prodconf.plan_grid import grid_of_pilots, plan_grid, pointings, production_limits
+from prodconf.plan_grid import grid_of_pilots, plan_grid, plan_points, pointings, production_limits
 
 LIMITS = ("lower_energy_limit", "upper_radius_limit", "viewcone_radius")
 
@@ -315,3 +315,59 @@ def test_without_a_grid_several_sub_arrays_share_their_pilots():
 def test_some_pilots_without_nsb_level_are_refused():
     with pytest.raises(ProdconfError, match="nsb_level of a pilot is not known"):
         grid_of_pilots(table(TWO[0], pilot(60.0, limit(0.1), limit(1.0), limit(1.0), nsb=None)))
+
+
+# ---------------------------------------------------------------- pointings of a study
+
+
+def test_points_are_the_production_rows_of_the_grid():
+    """Every combination as a list of pointings: the same numbers to the bit, and the rows of the sub-arrays."""
+    pilots = (*TWO, *[replace(one, sub_array="small") for one in TWO])
+    needs, both = [need(1e-3, sigma=1e-4, bound=2e-3), need(8e-3, bound=9e-3)], [evaluation(20.0), evaluation(60.0)]
+    asked = grid([20, 33, 60], nsb=[0.24])
+    wanted = plan_grid(table(*pilots), both, needs, grid=asked)
+    zenith, azimuth, nsb_level = pointings(asked)
+    rows, arrays = plan_points(table(*pilots), both, needs, zenith=zenith, azimuth=azimuth, nsb_level=nsb_level)
+    assert [str(one["array_name"][0]) for one in arrays] == ["full", "small"]
+    for column in rows.colnames:
+        np.testing.assert_array_equal(np.asarray(rows[column]), np.asarray(wanted[column])[:3], err_msg=column)
+    for i, one in enumerate(arrays):
+        radius = wanted["upper_radius_limit"][3 + 3 * i : 6 + 3 * i]
+        np.testing.assert_array_equal(one["upper_radius_limit"], radius)
+
+
+def test_points_without_statistics_have_limits_only():
+    rows, _ = plan_points(table(*TWO), [], [], zenith=np.array([30.0]), azimuth=np.zeros(1), nsb_level=np.array([0.24]))
+    assert np.isnan(rows["n_events"]).all()
+    assert list(rows["n_events_status"]) == ["undetermined"]
+
+
+def test_points_outside_are_refused_or_flagged():
+    where = {"zenith": np.array([30.0, 65.0]), "azimuth": np.zeros(2), "nsb_level": np.full(2, 0.24)}
+    with pytest.raises(ProdconfError, match="zenith 65 deg"):
+        plan_points(table(*TWO), [], [], **where)
+    rows, _ = plan_points(table(*TWO), [], [], **where, outside="nearest")
+    assert rows["outside_pilots"].tolist() == [False, True]
+
+
+def test_uses_of_a_production_by_hand():
+    """D' = 1 + (D - 1) (n - 1) / (n_p - 1) A / A': a pilot of 2000 m and 20 uses, planned to 1000 m and n uses."""
+    one = replace(evaluation(20.0), n_use=20, design_effect=np.array([1.5]))
+    where = {"zenith": np.array([20.0]), "azimuth": np.zeros(1), "nsb_level": np.array([0.24])}
+    for n_use, after in ((None, 3.0), (20, 3.0), (1, 1.0), (5, 1 + 0.5 * 4 / 19 * 4), (3, 1 + 0.5 * 2 / 19 * 4)):
+        rows, _ = plan_points(table(TWO[0]), [one], [need(1e-3, bound=2e-3)], **where, n_use=n_use)
+        assert rows["n_events"][0] == pytest.approx(events(1e-3, 0.01, 330, 1000, 6) * after / 1.5)
+        assert rows["n_events_bound"][0] == pytest.approx(2 * rows["n_events"][0])
+    with pytest.raises(ProdconfError, match="n_use must be 1"):
+        plan_points(table(TWO[0]), [evaluation(20.0)], [need(1e-3)], **where, n_use=2)
+
+
+@pytest.mark.parametrize("azimuth", [0.0, 90.0, 180.0, 181.0, 270.0, 359.0])
+def test_the_nearest_of_pilots_by_one_azimuth_is_found_all_around(azimuth):
+    """Pilots by the North alone stand for the whole circle if they are asked to; half of it must not come out empty."""
+    where = {"zenith": np.array([20.0]), "azimuth": np.array([azimuth]), "nsb_level": np.array([0.24])}
+    both = [evaluation(20.0), evaluation(60.0)]
+    rows, _ = plan_points(table(*TWO), both, [need(1e-3), need(8e-3)], **where, outside="nearest")
+    assert rows["upper_radius_limit"].value == pytest.approx([1000])
+    assert rows["n_events"] == pytest.approx([events(1e-3, 0.01, 330, 1000, 6)])
+    assert rows["outside_pilots"].tolist() == [azimuth not in (0.0,)]

@@ -172,3 +172,29 @@ def test_notebook_that_fails_or_lasts_is_named_with_its_cell(tmp_path, source, l
     path = tmp_path / "bad.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
     assert re.search(said, notebooks.run_notebook(path, "bad.ipynb", limit)[2])
+
+
+def test_what_follows_the_title_in_its_cell_is_kept():
+    cells = [
+        nbformat.v4.new_markdown_cell("# a\n\n> One sentence.\n\nText: more.\n\n- item"),
+        nbformat.v4.new_code_cell("x"),
+    ]
+    assert [cell.source for cell in notebooks.split_head(cells)] == [
+        "# a\n\n> One sentence.",
+        "Text: more.\n\n- item",
+        "x",
+    ]
+    for alone in ("# a\n\n> One sentence.", "# a", "text"):
+        assert [cell.source for cell in notebooks.split_head([nbformat.v4.new_markdown_cell(alone)])] == [alone]
+
+
+def test_imports_one_after_the_other_are_folded_once():
+    sources = ("import a", "import b\n\nArray = c[d]", "e()", "import f", "g = 1")
+    kept = notebooks.fold_imports([nbformat.v4.new_code_cell(source) for source in sources])
+    assert [cell.source.split("\n", 2)[-1] for cell in kept] == [
+        "import a\nimport b\n\nArray = c[d]",
+        "e()",
+        "import f",
+        "g = 1",
+    ]
+    assert [cell.source.startswith("#| code-fold: true") for cell in kept] == [True, False, True, False]

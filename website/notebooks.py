@@ -21,6 +21,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 UNFOLDED = re.compile(r"^#\| *code-(fold|summary):.*\n", re.MULTILINE)
+HEAD = re.compile(r"# +[^\n]+\n(?:[ \t]*\n)*(?:>[^\n]*(?:\n|$))*")
 BESIDE = ("settings.ini", "_quarto.yml")
 
 
@@ -103,14 +104,15 @@ def public_names(source: str) -> list[str]:
 
 
 def only_imports(source: str) -> bool:
-    """Return whether a cell does nothing but import."""
+    """Return whether a cell does nothing but import, and name types (`Array = NDArray[float64]`)."""
     kinds = (ast.Import, ast.ImportFrom)
     try:
         lines = ast.parse(source).body
     except SyntaxError:  # IPython's own commands
         return False
     body = [line for each in lines for line in (each.body if isinstance(each, ast.If) else [each])]
-    return bool(body) and all(isinstance(line, kinds) for line in body)
+    named = [line for line in body if not (isinstance(line, ast.Assign) and isinstance(line.value, ast.Subscript))]
+    return bool(named) and all(isinstance(line, kinds) for line in named)
 
 
 def _shown(cell: NotebookNode) -> Iterator[NotebookNode]:
@@ -122,12 +124,37 @@ def _shown(cell: NotebookNode) -> Iterator[NotebookNode]:
     yield cell
 
 
+def split_head(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """Part the title and the sentence under it from what follows in the first cell, which nbdev would drop."""
+    if not cells or cells[0].cell_type != "markdown":
+        return cells
+    found = HEAD.match(cells[0].source.lstrip())
+    rest = cells[0].source.lstrip()[found.end() :].strip() if found else ""
+    if not rest:
+        return cells
+    return [nbformat.v4.new_markdown_cell(text) for text in (found[0].strip(), rest)] + cells[1:]
+
+
 def _each(folder: Path) -> Iterator[tuple[Path, NotebookNode]]:
     """Yield the notebooks of a folder, and write them after they were changed."""
     for path in find_notebooks(folder):
         notebook = nbformat.read(path, 4)
         yield path, notebook
         nbformat.write(notebook, path)
+
+
+def fold_imports(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """Fold cells that only import, one after the other under one line."""
+    folded, kept = '#| code-fold: true\n#| code-summary: "Imports"\n', []
+    for cell in cells:
+        if cell.cell_type == "code" and only_imports(cell.source):
+            source = UNFOLDED.sub("", cell.source)
+            if kept and kept[-1].source.startswith(folded) and not source.startswith("#|"):
+                kept[-1].source += f"\n{source}"
+                continue
+            cell.source = folded + source
+        kept.append(cell)
+    return kept
 
 
 def process(main: Path) -> Path:
@@ -137,7 +164,7 @@ def process(main: Path) -> Path:
     Exported cells are shown whole, docstring and code, so that nbdev need not run them again for `show_doc`.
     """
     for _, notebook in _each(main / "nbs"):
-        notebook.cells = [each for cell in notebook.cells for each in _shown(cell)]
+        notebook.cells = [each for cell in split_head(notebook.cells) for each in _shown(cell)]
     with (main / "settings.ini").open("a", encoding="utf-8") as file:
         file.write("\nskip_procs = add_show_docs,exec_show_docs,mv_exports\n")
     command = "from nbdev.serve import proc_nbs\nif __name__ == '__main__':\n    proc_nbs(path='nbs', n_workers=2)"
@@ -146,7 +173,5 @@ def process(main: Path) -> Path:
     if done.returncode:
         raise SiteError(f"nbdev cannot process the notebooks: {done.stderr.strip()[-2000:]}")
     for _, notebook in _each(main / "_proc"):
-        for cell in notebook.cells:
-            if cell.cell_type == "code" and only_imports(cell.source):
-                cell.source = f'#| code-fold: true\n#| code-summary: "Imports"\n{UNFOLDED.sub("", cell.source)}'
+        notebook.cells = fold_imports(notebook.cells)
     return main / "_proc"
