@@ -1088,7 +1088,8 @@ def studio(
             typer.echo(f"Studio: {server.url}")
             sys.stdout.flush()
             status = server.process.wait()
-    raise ProdconfError(f"studio ended: its server stopped with status {status}")
+    if status:
+        raise ProdconfError(f"studio ended: its server stopped with status {status}")
 
 # %% ../nbs/90_command_line.ipynb #c3fd5c9a
 def _show_warning(
