@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 # %% auto #0
 __all__ = ['logger', 'STYLE', 'table_html', 'sentences_html', 'message_html', 'Answer', 'Control', 'Panel', 'Studio', 'FileRow']
 
-# %% ../nbs/77_study_panels.ipynb #1dfc0eff
+# %% ../nbs/77_study_panels.ipynb #983a72be
 def table_html(rows: Sequence[Sequence[str]]) -> str:
     """Return a table with headings in its first row; every text is shown as it is."""
     head = "".join(f'<th scope="col">{escape(word)}</th>' for word in rows[0])
@@ -75,6 +75,7 @@ STYLE = """<style>
 .prodconf-words, .prodconf-figure {width: 100%; overflow-x: auto}
 .prodconf-words .widget-html-content {white-space: normal; overflow-wrap: anywhere}
 .prodconf-figure svg {min-width: 26em; max-width: 42em}
+.widget-readout {min-width: 6.5em; font-size: 90%}
 .prodconf-time {color: #666; font-size: 85%}
 </style>"""
 
@@ -199,7 +200,7 @@ class Control:
         """Call a function whenever a user moves the widget."""
         self.widget.observe(lambda _: None if self._silent or self.is_echo() else told(self), names="value")
 
-# %% ../nbs/77_study_panels.ipynb #8bea3cef
+# %% ../nbs/77_study_panels.ipynb #4af0d991
 def _nearest(options: Sequence[tuple[str, float]], pair: tuple[float, float]) -> tuple[float, float]:
     """Return the options that are nearest to a pair of energies."""
     values = np.array([value for _, value in options])
@@ -210,8 +211,8 @@ def _nearest(options: Sequence[tuple[str, float]], pair: tuple[float, float]) ->
 def _energy_control(low: float, high: float) -> Control:
     """Make the control of the thrown energies."""
     steps = max(round(10 * float(np.log10(high / low))), 1)
-    options = [(f"{energy:.3g} TeV", float(energy)) for energy in np.geomspace(low, high, steps + 1)]
-    slider = _slider(widgets.SelectionRangeSlider, "energies", options=options, index=(0, steps))
+    options = [(f"{energy:.3g}", float(energy)) for energy in np.geomspace(low, high, steps + 1)]
+    slider = _slider(widgets.SelectionRangeSlider, "energies / TeV", options=options, index=(0, steps))
     return Control("energy_range", slider, write=lambda pair: _nearest(options, pair))
 
 
@@ -256,7 +257,7 @@ class _CostFields(widgets.VBox):
         for name, one in self.fields.items():
             one.value = 0.0 if model is None else getattr(model, name)
 
-# %% ../nbs/77_study_panels.ipynb #a8d34486
+# %% ../nbs/77_study_panels.ipynb #6a8e7adb
 def _limit_controls(pilots: StudyPilots) -> list[Control]:
     """Return the controls of the study of limits."""
     known = plan_sub_arrays(pilots.configuration)
@@ -289,7 +290,9 @@ def _statistics_controls(pilots: StudyPilots) -> list[Control]:
             "spectral_index",
             _slider(widgets.FloatSlider, "spectral index", min=min(1.0, index), max=max(4.0, index), step=0.05),
         ),
-        Control("radius", _slider(widgets.FloatSlider, "radius / m", min=0, max=1.5 * disc, step=10)),
+        Control(
+            "radius", _slider(widgets.FloatSlider, "radius / m", readout_format=".0f", min=0, max=1.5 * disc, step=10)
+        ),
         Control("viewcone", _slider(widgets.FloatSlider, "view cone / deg", min=0, max=1.5 * cone, step=0.1)),
         Control("n_use", _slider(widgets.IntSlider, "uses of a shower", min=1, max=uses)),
         Control("cost", _CostFields()),
@@ -306,10 +309,23 @@ def _grid_controls(pilots: StudyPilots) -> list[Control]:
     """Return the controls of the study of the grid."""
     return [
         Control("density", _log_slider("pointings per deg²", 1e-4, 1.0, 0.005)),
-        Control("zenith", _slider(widgets.FloatRangeSlider, "zenith / deg", min=0, max=89, step=1, value=(0, 89))),
+        Control(
+            "zenith",
+            _slider(
+                widgets.FloatRangeSlider, "zenith / deg", readout_format=".0f", min=0, max=89, step=1, value=(0, 89)
+            ),
+        ),
         Control(
             "azimuth",
-            _slider(widgets.FloatRangeSlider, "azimuth / deg", min=-180, max=360, step=5, value=(0, 360)),
+            _slider(
+                widgets.FloatRangeSlider,
+                "azimuth / deg",
+                readout_format=".0f",
+                min=-180,
+                max=360,
+                step=5,
+                value=(0, 360),
+            ),
             write=_turned,
         ),
     ]
