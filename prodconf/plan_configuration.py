@@ -22,8 +22,9 @@ from .metrics import metrics_dict, parse_metrics
 PRODUCTION = "production"  # the rows of a grid that say what to simulate
 
 # %% auto #0
-__all__ = ['PRODUCTION', 'Files', 'NSBLevel', 'Positive', 'SubArray', 'DL2Pilots', 'Grid', 'WhatIf', 'PlanConfiguration',
-           'read_configuration', 'find_files', 'configuration_dict', 'write_configuration', 'example_configuration']
+__all__ = ['PRODUCTION', 'Files', 'NSBLevel', 'Positive', 'KEY_UNITS', 'SubArray', 'DL2Pilots', 'Grid', 'WhatIf',
+           'PlanConfiguration', 'read_configuration', 'find_files', 'spelled', 'configuration_dict',
+           'write_configuration', 'example_configuration']
 
 # %% ../nbs/52_plan_configuration.ipynb #63c2c00c
 def _as_names(value: Any) -> Any:
@@ -107,7 +108,7 @@ class Grid(Strict):
                 raise ValueError(f"must lie in [0, 90) deg, not {angle:g}")
         return value
 
-# %% ../nbs/52_plan_configuration.ipynb #4b78e0db
+# %% ../nbs/52_plan_configuration.ipynb #17b5f0f5
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -134,7 +135,7 @@ class WhatIf(Strict):
     radius: Annotated[Length, Field(gt=0)] | None = None
     viewcone: Annotated[Angle, Field(gt=0, le=90)] | None = None
     n_use: Annotated[int, Field(ge=1, strict=True)] | None = None
-    density: Positive = 0.005
+    density: Positive | None = None
     zenith: Annotated[tuple[Angle, Angle] | None, AfterValidator(_window)] = None
     azimuth: tuple[Angle, Angle] | None = None
     cost: dict[str, Any] | None = None
@@ -219,8 +220,8 @@ def find_files(patterns: tuple[str, ...], folder: Path, name: str) -> list[Path]
     """
     return expand_files([folder / pattern for pattern in patterns], name=name)
 
-# %% ../nbs/52_plan_configuration.ipynb #9b3c3504
-_UNITS = {
+# %% ../nbs/52_plan_configuration.ipynb #c8aecd50
+KEY_UNITS = {
     "zenith": "deg",
     "azimuth": "deg",
     "offset_max": "deg",
@@ -230,20 +231,20 @@ _UNITS = {
 }
 
 
-def _spelled(name: str, value: Any) -> Any:
+def spelled(name: str, value: Any) -> Any:
     """Write numbers with the unit that their key needs."""
     if isinstance(value, dict):
         return (
-            {key: _spelled(str(key), item) for key, item in value.items()} if name not in ("metrics", "cost") else value
+            {key: spelled(str(key), item) for key, item in value.items()} if name not in ("metrics", "cost") else value
         )
     if isinstance(value, (list, tuple)):
-        return [_spelled(name, item) for item in value]
-    return f"{value!r} {_UNITS[name]}" if isinstance(value, float) and name in _UNITS else value
+        return [spelled(name, item) for item in value]
+    return f"{value!r} {KEY_UNITS[name]}" if isinstance(value, float) and name in KEY_UNITS else value
 
 
 def configuration_dict(configuration: PlanConfiguration) -> dict[str, Any]:
     """Return a configuration as plain data from which the same one is read."""
-    return {key: _spelled(key, value) for key, value in configuration.model_dump(exclude_defaults=True).items()}
+    return {key: spelled(key, value) for key, value in configuration.model_dump(exclude_defaults=True).items()}
 
 
 def _moved(names: Iterable[str], folder: Path, target: Path) -> list[str]:

@@ -33,7 +33,8 @@ from .plan_configuration import PRODUCTION, Grid
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'pointings', 'grid_of_pilots', 'nsb_levels', 'production_limits', 'plan_points', 'plan_grid']
+__all__ = ['Array', 'pointings', 'grid_of_pilots', 'nsb_levels', 'production_ranges', 'production_limits', 'plan_points',
+           'plan_grid']
 
 # %% ../nbs/54_plan_grid.ipynb #d48fd928
 def pointings(grid: Grid) -> tuple[Array, Array, Array]:
@@ -116,7 +117,7 @@ def _envelope(tables: Sequence[QTable]) -> QTable:
     result["outside_pilots"] = np.any([t["outside_pilots"] for t in tables], axis=0)
     return result
 
-# %% ../nbs/54_plan_grid.ipynb #738d75ef
+# %% ../nbs/54_plan_grid.ipynb #37f14e40
 def _density_field(points: PilotPoints, needs: Sequence[Requirement]) -> Field:
     """Take the density from the requirements."""
     words = [need.status if np.isfinite(need.density) else "undetermined" for need in needs]
@@ -148,7 +149,7 @@ def _disc_growth(
     return np.exp(np.asarray(weights.matrix.multiply(logs).sum(axis=1)).ravel())
 
 
-def _ranges(table: QTable) -> dict[str, Array]:
+def production_ranges(table: QTable) -> dict[str, Array]:
     """Return what is thrown at each pointing, as `number_of_events` wants it."""
     return {
         "energy_min": table["lower_energy_limit"].to_value(u.TeV),
@@ -180,7 +181,7 @@ def _add_events(
     query = (table["zenith"].to_value(u.deg), table["azimuth"].to_value(u.deg), np.asarray(table["nsb_level"]))
     weights = grid_weights(points, *query, outside=outside)  # type: ignore[arg-type]
     density, sigma, severity = carry(weights, _density_field(points, needs))
-    ranges, events = _ranges(table), np.full(len(table), np.nan)
+    ranges, events = production_ranges(table), np.full(len(table), np.nan)
     known = np.isfinite(list(ranges.values())).all(axis=0)
     thrown = number_of_events(1.0, pilots[0].index, **{name: values[known] for name, values in ranges.items()})
     events[known] = thrown * _disc_growth(weights, pilots, needs, ranges["radius"], n_use)[known]

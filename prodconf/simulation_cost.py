@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from astropy.table import QTable
 
 # %% auto #0
-__all__ = ['CostModel', 'read_cost_model', 'require_array', 'require_whole', 'largest_energy', 'energy_moment', 'shower_seconds',
-           'SimulationCost', 'simulation_cost']
+__all__ = ['COST_UNITS', 'CostModel', 'read_cost_model', 'require_array', 'require_whole', 'largest_energy', 'energy_moment',
+           'shower_seconds', 'SimulationCost', 'simulation_cost']
 
-# %% ../nbs/63_simulation_cost.ipynb #225b4783
-_UNITS = {
+# %% ../nbs/63_simulation_cost.ipynb #700ddfc0
+COST_UNITS = {
     "seconds_per_shower": "s",
     "seconds_per_tev": "s/TeV",
     "seconds_per_event": "s",
@@ -61,13 +61,13 @@ class CostModel:
 
     def __post_init__(self) -> None:
         """Check every number and hold it as a plain float."""
-        for name, unit in _UNITS.items():
+        for name, unit in COST_UNITS.items():
             value = require_scalar(name, getattr(self, name), unit)
             object.__setattr__(self, name, float(require_positive(name, value, zero=True)))
         if not any(getattr(self, field.name) for field in fields(self)):
-            raise ProdconfError(f"one of {', '.join(_UNITS)} must be positive, got all zero")
+            raise ProdconfError(f"one of {', '.join(COST_UNITS)} must be positive, got all zero")
 
-# %% ../nbs/63_simulation_cost.ipynb #990bf0c0
+# %% ../nbs/63_simulation_cost.ipynb #a001903e
 def read_cost_model(entry: Mapping[str, Any] | CostModel, *, source: str = "cost") -> CostModel:
     """
     Read a cost model from a mapping with units.
@@ -91,10 +91,10 @@ def read_cost_model(entry: Mapping[str, Any] | CostModel, *, source: str = "cost
         raise ProdconfError(f"{source} must be a mapping of keys to values, got {type(entry).__name__}")
     values = {}
     for key, value in entry.items():
-        if key not in _UNITS:
-            raise ProdconfError(f"{source}: unknown key {key!r}; known are {', '.join(_UNITS)}")
+        if key not in COST_UNITS:
+            raise ProdconfError(f"{source}: unknown key {key!r}; known are {', '.join(COST_UNITS)}")
         try:
-            values[key] = to_unit(value, _UNITS[key])
+            values[key] = to_unit(value, COST_UNITS[key])
         except ValueError as error:
             raise ProdconfError(f"{source}: {key}: {error}, got {value!r}") from error
     try:

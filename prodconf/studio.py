@@ -177,7 +177,7 @@ def _await(process: subprocess.Popen[bytes], address: str, port: int, log: Path,
     last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     raise ProdconfError(f"studio could not be served at {address}, port {port}: {last}")
 
-# %% ../nbs/79_studio.ipynb #bc3c03b2
+# %% ../nbs/79_studio.ipynb #1748d9bf
 def _leave(number: int, _: Any) -> None:
     """End this process the orderly way."""
     sys.exit(128 + number)
@@ -214,7 +214,7 @@ def serve_studio(
     pilots : StudyPilots
         From `read_pilots`.
     address : str
-        What to listen to. With anything but the loopback a token is made, and a warning given.
+        What to listen to. With anything but the loopback a warning is given.
     port : int
         Where to listen.
     folder : str or Path

@@ -3,7 +3,6 @@
 import os
 import pickle
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -26,17 +25,8 @@ from prodconf.limits_study import limits
 from prodconf.statistics_study import statistics
 from prodconf.studio import is_loopback, open_page, serve_studio
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+sys.path.insert(0, str(Path(__file__).parents[1] / "website"))
+
 needs_voila = pytest.mark.skipif(find_spec("voila") is None, reason="Voilà is not installed")
 needs_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="no /proc here")
 
@@ -372,10 +362,11 @@ def to_the_ends(page: Page) -> None:
 def test_moved_sliders_show_the_numbers_of_the_functions(sample, pilots, tmp_path):
     """All in one server and one page: sliders moved, sliders at their ends, the log of the browser, a clean end."""
     driver = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    if shutil.which(CHROMIUM) is None:
-        pytest.skip(f"no browser at {CHROMIUM}; set CHROMIUM")
+    check = pytest.importorskip("check")
+    if (executable := check.find_chromium()) is None:
+        pytest.skip("Chromium is not installed ($CHROMIUM)")
     with command(sample, tmp_path) as url, driver.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
+        browser = play.chromium.launch(executable_path=executable, args=check.FLAGS)
         try:
             view = browser.new_page(viewport={"width": 1300, "height": 1000})
             requests, errors = [], []

@@ -229,4 +229,4 @@ def test_a_configuration_without_questions_is_the_plans(sample, pilots):
     made = settings_configuration(pilots, StudySettings())
     assert made.model_copy(update={"what_if": None}) == plan
     assert settings_of(plan) == StudySettings()
-    assert settings_of(made) == replace(StudySettings(), density=0.005)
+    assert settings_of(made) == StudySettings()
