@@ -175,14 +175,17 @@ def test_cosines_have_equal_steps_in_extended_precision(low, high, n):
         return
     a, b = (np.deg2rad(np.longdouble(end)) for end in (low, high))
     k = np.arange(n, dtype=np.longdouble) / (n - 1)
+    one_less_cos = [2 * np.sin(end / 2) ** 2 for end in (a, b)]  # keeps its digits close to the zenith
+    sec_less_one = [2 * np.sin(end / 2) ** 2 / np.cos(end) for end in (a, b)]
+    cos_steps, sec_steps = (first + k * (last - first) for first, last in (one_less_cos, sec_less_one))
     wanted = {
         "linear": a + k * (b - a),
-        "cos": np.arccos(np.cos(a) + k * (np.cos(b) - np.cos(a))),
-        "1/cos": np.arccos(1 / (1 / np.cos(a) + k * (1 / np.cos(b) - 1 / np.cos(a)))),
+        "cos": 2 * np.arcsin(np.sqrt(cos_steps / 2)),
+        "1/cos": 2 * np.arcsin(np.sqrt(sec_steps / (1 + sec_steps) / 2)),
     }
     for scaling, values in wanted.items():
         found = one({"range": [low, high], "binning": n, "scaling": scaling, "units": "deg"}).values
-        np.testing.assert_allclose(found, np.rad2deg(values).astype(float), rtol=1e-12, atol=2e-9)
+        np.testing.assert_allclose(found, np.rad2deg(values).astype(float), rtol=1e-12, atol=1e-12)
         assert (found[0], found[-1]) == (low, high)
         assert (np.diff(found) > 0).all()
 
