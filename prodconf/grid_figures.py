@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import ProdconfError, require_finite
 from .grid_axes import kind_of
-from .plan_figures import plain
+from .limit_figures import plain
 
 if TYPE_CHECKING:
     from astropy.table import QTable

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['LimitView', 'EventHistograms', 'plot_distribution', 'plot_core_distance_energy', 'plot_core_ground', 'plot_survival',
-           'plot_curve', 'save_figures', 'figure_paths', 'show_figures']
+__all__ = ['plain', 'LimitView', 'EventHistograms', 'plot_distribution', 'plot_core_distance_energy', 'plot_core_ground',
+           'plot_survival', 'plot_curve', 'save_figures', 'figure_paths', 'show_figures']
 
 # %% ../nbs/39_limit_figures.ipynb #3f3710da
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ def _kind(quantity: str) -> _Kind:
     if quantity not in _KINDS:
         raise ProdconfError(f"quantity must be one of {', '.join(_KINDS)}, got {quantity!r}")
     return _KINDS[quantity]
+
+
+def plain(text: str) -> str:
+    """Make a text safe for a figure: dollar signs are characters there, not formulas."""
+    return str(text).replace("$", r"\$")
 
 # %% ../nbs/39_limit_figures.ipynb #ebe97ab9
 @dataclass(frozen=True)

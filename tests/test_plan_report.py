@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from prodconf.files import provenance
-from prodconf.plan_figures import plain
+from prodconf.limit_figures import plain
 from prodconf.plan_report import MAXIMUM_CURVES, figures, render_report
 from prodconf.plan_summary import number, span
 
