@@ -27,7 +27,7 @@ def _exprel(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(np.expm1(x), x, out=np.ones_like(x), where=x != 0)
 
 
-def integral(low: ArrayLike, high: ArrayLike, index: float) -> NDArray[np.float64]:
+def integral(low: ArrayLike, high: ArrayLike, index: ArrayLike) -> NDArray[np.float64]:
     """
     Integrate E^-index.
 
@@ -35,8 +35,8 @@ def integral(low: ArrayLike, high: ArrayLike, index: float) -> NDArray[np.float6
     ----------
     low, high : array_like
         Limits in TeV, positive, broadcast together.
-    index : float
-        Spectral index of E^-index.
+    index : array_like
+        Spectral index of E^-index, broadcast with them.
 
     Returns
     -------
@@ -45,7 +45,8 @@ def integral(low: ArrayLike, high: ArrayLike, index: float) -> NDArray[np.float6
     """
     low = require_positive("low", low)
     log_ratio = np.log(np.maximum(require_positive("high", high), low) / low)
-    return low ** (1 - index) * log_ratio * _exprel((1 - index) * log_ratio)
+    slope = 1 - np.asarray(index, dtype=np.float64)
+    return low**slope * log_ratio * _exprel(slope * log_ratio)
 
 # %% ../nbs/13_power_law.ipynb #2233e235
 def bin_fractions(

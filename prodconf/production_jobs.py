@@ -326,37 +326,57 @@ def _timed_runs(
         )
     return _equal_runs(showers, np.maximum(most(3600 * hours), 1))
 
-# %% ../nbs/67_production_jobs.ipynb #dcf9f920
-def _required_showers(n_events: ArrayLike, n_use: int, length: int, capacity: int) -> NDArray[np.float64]:
+# %% ../nbs/67_production_jobs.ipynb #13328c4c
+def _of_points(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:
+    """Read one number or one for each point; return one for each."""
+    array = require_array(name, values)
+    if array.ndim > 1 or array.size not in (1, length):
+        raise ProdconfError(f"{name} must be one number or one for each of {length} points, got shape {array.shape}")
+    return np.broadcast_to(array if array.ndim else require_scalar(name, values), length)
+
+
+def _required_showers(
+    n_events: ArrayLike, n_use: NDArray[np.float64], length: int, capacity: int
+) -> NDArray[np.float64]:
     """Return the showers of each point."""
-    events = np.ceil(require_positive("n_events", require_array("n_events", n_events), zero=True))
-    if events.ndim > 1 or events.size not in (1, length):
-        raise ProdconfError(f"n_events must be one number or one for each of {length} points, got {events.shape}")
-    showers = np.ceil(np.broadcast_to(events, length) / n_use)
+    events = np.ceil(require_positive("n_events", _of_points("n_events", n_events, length), zero=True))
+    showers = np.ceil(events / n_use)
     if not showers.any():
         raise ProdconfError("n_events must be positive for one point at least, got only zeros")
     if showers.sum() > capacity:
+        most = capacity * (events.sum() / showers.sum())
         raise ProdconfError(
-            f"n_events must add up to at most {capacity * n_use:.4g} for the run numbers that are left, "
-            f"got {events.sum() * length / events.size:.4g}; divide the production"
+            f"n_events must add up to at most {most:.4g} for the run numbers that are left, "
+            f"got {events.sum():.4g}; divide the production"
         )
     return showers
 
 
-def _index(spectral_index: float) -> float:
-    """Return the positive index of the thrown spectrum."""
-    exponent = require_scalar("spectral_index", spectral_index)
-    if not -20 <= exponent <= 0:
-        raise ProdconfError(f"spectral_index must lie in [-20, 0] (-2 for a spectrum E^-2), got {exponent:g}")
-    return -exponent
+def _uses(n_use: ArrayLike, length: int) -> NDArray[np.float64]:
+    """Return the uses of the showers of each point."""
+    uses = _of_points("n_use", n_use, length)
+    for number in np.unique(uses).tolist():
+        require_whole("n_use", number, 1, 20)
+    return uses
 
-# %% ../nbs/67_production_jobs.ipynb #8c86a6e5
+
+def _indices(spectral_index: ArrayLike, length: int) -> NDArray[np.float64]:
+    """Return the exponents of the spectra of all points."""
+    exponents = _of_points("spectral_index", spectral_index, length)
+    wrong = ~((exponents >= -20) & (exponents <= 0))
+    if wrong.any():
+        raise ProdconfError(
+            f"spectral_index must lie in [-20, 0] (-2 for a spectrum E^-2), got {exponents[wrong][0]:g}"
+        )
+    return exponents
+
+# %% ../nbs/67_production_jobs.ipynb #376d968f
 def plan_jobs(
     points: JobPoints,
     *,
     n_events: ArrayLike,
-    n_use: int,
-    spectral_index: float = -2.0,
+    n_use: ArrayLike,
+    spectral_index: ArrayLike = -2.0,
     showers_per_run: int | None = None,
     wall_time: Any = None,
     cost: CostModel | None = None,
@@ -373,10 +393,10 @@ def plan_jobs(
         Where to throw.
     n_events : array_like
         Events (uses of showers) required, one number or one for each point; 0 makes no jobs.
-    n_use : int
-        Uses of each shower, 1 to 20.
-    spectral_index : float
-        Exponent of the thrown spectrum, -2 for E^-2.
+    n_use : array_like
+        Uses of each shower, 1 to 20, one number or one for each point.
+    spectral_index : array_like
+        Exponent of the thrown spectrum, -2 for E^-2, one number or one for each point.
     showers_per_run : int, optional
         Showers of every run. Either this or `wall_time`.
     wall_time : quantity, optional
@@ -392,7 +412,8 @@ def plan_jobs(
     -------
     QTable
         One row per run: job (from 0), point, run_number, n_showers, n_events, first_event and, with a cost,
-        cpu_hours (expected, h). Metadata: n_use, spectral_index.
+        cpu_hours (expected, h). n_use and spectral_index are columns where they were given point by point, metadata
+        where they are one number.
 
     Raises
     ------
@@ -406,7 +427,7 @@ def plan_jobs(
         raise ProdconfError("either showers_per_run or wall_time must be given, got " + _both(wall_time))
     if wall_time is not None and cost is None:
         raise ProdconfError("cost must be given for a wall_time to be met, got none")
-    uses, index = require_whole("n_use", n_use, 1, 20), _index(spectral_index)
+    uses, indices = _uses(n_use, len(points)), _indices(spectral_index, len(points))
     first, event = (
         require_whole("first_run", first_run, 1, _MOST_RUNS),
         require_whole("first_event", first_event, 1, _MOST_RUNS),
@@ -415,25 +436,35 @@ def plan_jobs(
     showers = _required_showers(n_events, uses, len(points), cap * available)
     times = None
     if cost is not None:
-        times = shower_seconds(points.energy_min, points.energy_max, n_use=uses, index=index, model=cost)
+        times = shower_seconds(points.energy_min, points.energy_max, n_use=uses, index=-indices, model=cost)
     if times is not None and wall_time is not None:
         per_run = _timed_runs(showers, wall_time, times, n_sigma, cap, available)
     else:
         per_run = _fixed_runs(showers, showers_per_run, cap, available)
     table = _job_table(showers, per_run, uses, first, event, None if times is None else times[0])
-    table.meta.update(n_use=uses, spectral_index=-index, n_points=len(points))
+    _state(table, "n_use", n_use, uses.astype(np.int64))
+    _state(table, "spectral_index", spectral_index, indices)
+    table.meta["n_points"] = len(points)
     return table
+
+
+def _state(table: QTable, name: str, given: ArrayLike, values: NDArray[Any]) -> None:
+    """Write what was given as one number into the metadata, what was given point by point into a column."""
+    if np.ndim(given):
+        table[name] = values[table["point"]]
+    else:
+        table.meta[name] = values[0].item()
 
 
 def _both(wall_time: Any) -> str:
     """Say how many lengths of a run were given."""
     return "none" if wall_time is None else "both"
 
-# %% ../nbs/67_production_jobs.ipynb #ae8e4ff6
+# %% ../nbs/67_production_jobs.ipynb #1723f24e
 def _job_table(
     showers: NDArray[np.float64],
     per_run: NDArray[np.float64],
-    n_use: int,
+    n_use: NDArray[np.float64],
     first_run: int,
     first_event: int,
     seconds: NDArray[np.float64] | None,
@@ -448,7 +479,7 @@ def _job_table(
     table = QTable({"job": np.arange(of.size), "point": of})
     table["run_number"] = first_run + table["job"]
     table["n_showers"] = size[of]
-    table["n_events"] = size[of] * n_use
+    table["n_events"] = (size * n_use.astype(np.int64))[of]
     table["first_event"] = np.full(of.size, first_event)
     if seconds is not None:
         table["cpu_hours"] = (size * seconds / 3600)[of] * u.h

@@ -260,6 +260,102 @@ def test_commands_that_cannot_be_meant_are_refused(command):
         job_script(command)
 
 
+SLICES = JobPoints(
+    [20.0, 20.0, 20.0, 52.0], 180.0, [0.02, 0.3, 5.0, 0.1], [0.3, 5.0, 300.0, 330.0], [600.0, 1100.0, 1700.0, 1500.0],
+    [4.0, 6.0, 8.0, 0.0],
+)  # fmt: skip
+OWN = {"n_use": [5, 10, 20, 1], "spectral_index": [-2.2, -1.8, -1.25, 0.0]}
+SLICED = plan_jobs(SLICES, n_events=[500, 400, 90, 7], showers_per_run=20, **OWN)
+
+
+def write_slices(jobs, folder):
+    """Write the cards of slices of energy, without scripts."""
+    return write_job_files(jobs, SLICES, folder, particle="gamma", declination=-5.3, scheduler=None)
+
+
+def test_cards_of_slices_hold_their_own_range_spectrum_disc_and_cone(tmp_path):
+    made = write_slices(SLICED, tmp_path / "jobs")
+    table = QTable.read(made.folder / "jobs.ecsv")
+    assert not {"n_use", "spectral_index"} & set(table.meta)
+    for row, job in zip(table, SLICED, strict=True):
+        point = int(job["point"])
+        card = dict(keywords((made.folder / "cards" / row["card"]).read_text()))
+        low, high = SLICES.energy_min[point], SLICES.energy_max[point]
+        assert card["ERANGE"] == pytest.approx([1000 * low, 1000 * high])
+        assert card["ESLOPE"] == [OWN["spectral_index"][point]]
+        assert card["CSCAT"][:2] == [OWN["n_use"][point], 100 * SLICES.core_scatter_radius[point]]
+        assert card["VIEWCONE"] == [0.0, SLICES.viewcone[point]]
+        assert card["THETAP"] == [SLICES.zenith[point]] * 2
+        assert card["PHIP"] == [card["PHIP"][0]] * 2 == dict(keywords(first_card(made)))["PHIP"]
+        assert card["NSHOW"] == [job["n_showers"]]
+        assert (row["n_use"], row["spectral_index"]) == (OWN["n_use"][point], OWN["spectral_index"][point])
+        assert row["n_events"] == job["n_showers"] * OWN["n_use"][point]
+        assert row["energy_max"] == high * u.TeV
+
+
+def first_card(made):
+    """Return the text of the first card."""
+    return sorted((made.folder / "cards").iterdir())[0].read_text()
+
+
+def test_slices_read_back_write_the_same_cards(tmp_path):
+    made = write_slices(SLICED, tmp_path / "jobs")
+    again = write_slices(QTable.read(made.folder / "jobs.ecsv"), tmp_path / "again")
+    for card in (made.folder / "cards").iterdir():
+        assert (again.folder / "cards" / card.name).read_text() == card.read_text()
+
+
+def test_columns_are_preferred_to_metadata(tmp_path):
+    jobs = SLICED.copy()
+    jobs.meta.update(n_use=7, spectral_index=-3.0)
+    plain, other = write_slices(SLICED, tmp_path / "jobs"), write_slices(jobs, tmp_path / "other")
+    assert first_card(plain) == first_card(other)
+    assert not {"n_use", "spectral_index"} & set(QTable.read(other.folder / "jobs.ecsv").meta)
+
+
+def test_jobs_of_one_point_may_differ_in_uses_and_spectrum(tmp_path):
+    jobs = SLICED[:2].copy()
+    jobs["n_use"], jobs["spectral_index"] = [2, 3], [-2.0, -2.5]
+    jobs["n_events"] = jobs["n_showers"] * jobs["n_use"]
+    made = write_slices(jobs, tmp_path / "jobs")
+    cards = [dict(keywords(path.read_text())) for path in sorted((made.folder / "cards").iterdir())]
+    assert [(card["CSCAT"][0], card["ESLOPE"][0]) for card in cards] == [(2.0, -2.0), (3.0, -2.5)]
+
+
+def sliced_with(name, row, value):
+    """Return the jobs of the slices with one value changed, the column as float where it has to be."""
+    jobs = SLICED.copy()
+    if name == "n_use":
+        jobs[name] = jobs[name].astype(float)
+    jobs[name][row] = value
+    return jobs
+
+
+@pytest.mark.parametrize(
+    ("jobs", "words"),
+    [
+        (
+            sliced_with("n_events", 2, 99),
+            "n_events must be n_showers times the 5 uses .* got 99 of 20 showers in row 2",
+        ),
+        (sliced_with("n_use", 5, 11), "n_events must be n_showers times the 11 uses of a shower, .* in row 5"),
+        (sliced_with("n_use", 5, 21), "n_use must be a whole number from 1 to 20, got 21"),
+        (sliced_with("n_use", 5, 2.5), "n_use must be a whole number from 1 to 20, got 2.5"),
+        (sliced_with("n_use", 5, np.nan), "jobs: n_use must be finite"),
+        (sliced_with("spectral_index", 5, np.nan), "jobs: spectral_index must be finite"),
+        (sliced_with("spectral_index", 5, 1.0), r"spectral_index must lie in \[-20, 0\]"),
+        (QTable(SLICED, masked=True, copy=True), "runs"),
+    ],
+)
+def test_slices_that_do_not_fit_are_refused(jobs, words, tmp_path):
+    if words == "runs":
+        jobs["n_use"].mask[3] = True
+        words = "n_use must be one number in every row"
+    with pytest.raises(ProdconfError, match=words):
+        write_slices(jobs, tmp_path / "jobs")
+    assert list(tmp_path.iterdir()) == []
+
+
 def changed(name, value):
     """Return the jobs with one value of a column changed."""
     jobs = JOBS.copy()

@@ -62,6 +62,7 @@ def test_the_most_showers_fit_and_one_more_does_not(seconds, mean, scatter, n_si
     assert most == int(most)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 10**6), min_size=3, max_size=3),
     st.floats(0.5, 48),
@@ -306,3 +307,86 @@ def test_points_of_a_grid_are_converted_and_labelled():
 def test_grids_that_lack_something_are_told_in_a_sentence(change, energy_max, words):
     with pytest.raises(ProdconfError, match=words):
         job_points(some_grid(**change), energy_max=energy_max)
+
+
+def slices(length):
+    """Return one direction cut into slices of energy, each with its own area and cone."""
+    edges = np.geomspace(0.02, 300.0, length + 1)
+    radii, cones = np.linspace(500, 1900, length), np.linspace(3, 9, length)
+    return JobPoints(20.0, 180.0, edges[:-1], edges[1:], radii, cones)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 20), st.floats(-3, 0)), min_size=1, max_size=5).filter(
+        lambda rows: any(row[0] for row in rows)
+    ),
+    st.booleans(),
+)
+def test_points_with_their_own_uses_and_spectra_are_divided_as_one_by_one(rows, timed):
+    events, n_use, index = (list(column) for column in zip(*rows, strict=True))
+    points, how = slices(len(rows)), {"wall_time": "40 h"} if timed else {"showers_per_run": 500}
+    jobs = plan_jobs(points, n_events=events, n_use=n_use, spectral_index=index, cost=MODEL, **how)
+    assert not {"n_use", "spectral_index"} & set(jobs.meta)
+    assert np.array_equal(jobs["n_events"], jobs["n_showers"] * jobs["n_use"])
+    for point in range(len(rows)):
+        part = jobs[jobs["point"] == point]
+        if not events[point]:
+            assert len(part) == 0
+            continue
+        one = JobPoints(
+            20.0, 180.0, points.energy_min[point], points.energy_max[point], points.core_scatter_radius[point], 5.0
+        )
+        alone = plan_jobs(
+            one, n_events=events[point], n_use=n_use[point], spectral_index=index[point], cost=MODEL, **how
+        )
+        assert alone.meta["n_use"] == n_use[point]
+        assert set(part["n_use"]) == {n_use[point]}
+        assert set(part["spectral_index"]) == {index[point]}
+        for name in ("n_showers", "n_events"):
+            assert part[name].tolist() == alone[name].tolist()
+        np.testing.assert_allclose(part["cpu_hours"].value, alone["cpu_hours"].value, rtol=1e-12)
+
+
+def test_sums_over_slices_reconcile_to_the_last_event():
+    points, n_use, events = slices(3), [5, 10, 20], [123_457, 10_001, 1]
+    jobs = plan_jobs(points, n_events=events, n_use=n_use, spectral_index=[-2.3, -2.0, -1.0], showers_per_run=999)
+    total = runs_per_point(jobs, points)
+    runs = [-(-wanted // (uses * 999)) for wanted, uses in zip(events, n_use, strict=True)]
+    assert total["n_runs"].tolist() == runs
+    assert total["n_events"].tolist() == [number * 999 * uses for number, uses in zip(runs, n_use, strict=True)]
+    assert jobs["n_events"].sum() == total["n_events"].sum()
+
+
+def test_one_number_stays_metadata_and_many_become_a_column():
+    plain = plan_jobs(POINTS, n_events=1000, n_use=10, showers_per_run=5)
+    assert plain.meta == {"n_use": 10, "spectral_index": -2.0, "n_points": 3}
+    assert type(plain.meta["n_use"]) is int
+    mixed = plan_jobs(POINTS, n_events=1000, n_use=[10, 10, 10], showers_per_run=5)
+    assert mixed.meta == {"spectral_index": -2.0, "n_points": 3}
+    assert mixed["n_use"].dtype.kind == "i"
+    for name in plain.colnames:
+        assert mixed[name].tolist() == plain[name].tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"n_use": [1, 2]}, r"n_use must be one number or one for each of 3 points, got shape \(2,\)"),
+        ({"n_use": [1, 2, 21]}, "n_use must be a whole number from 1 to 20, got 21"),
+        ({"n_use": [1, 2, 2.5]}, "n_use must be a whole number from 1 to 20, got 2.5"),
+        ({"n_use": [1, 2, np.nan]}, "n_use must be finite"),
+        ({"n_use": "5"}, "n_use must be one number"),
+        ({"n_use": 5 * u.m}, "n_use must have no unit"),
+        ({"n_use": []}, r"n_use must be one number or one for each of 3 points, got shape \(0,\)"),
+        ({"spectral_index": [-2, -2]}, "spectral_index must be one number or one for each of 3 points"),
+        ({"spectral_index": [-2, -2, 1.5]}, r"spectral_index must lie in \[-20, 0\] .* got 1.5"),
+        ({"spectral_index": [[-2, -2, -2]]}, r"got shape \(1, 3\)"),
+        ({"spectral_index": [-2, -2, np.inf]}, "spectral_index must be finite"),
+        ({"n_use": [1, 2, 20], "n_events": 1e30}, "n_events must add up to at most .* divide the production"),
+    ],
+)
+def test_numbers_of_points_that_do_not_fit_are_told(change, words):
+    with pytest.raises(ProdconfError, match=words) as caught:
+        plan_jobs(POINTS, **{"n_events": 1000, "n_use": 10, "showers_per_run": 5} | change)
+    assert "\n" not in str(caught.value)

@@ -10,19 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from prodconf.errors import ProdconfError
+from prodconf.errors import ProdconfError, ProdconfWarning
 from prodconf.power_law import bin_fractions, sample
 from prodconf.simulation_cost import (
+    COST_UNITS,
     CostModel,
+    cost_entry,
     energy_moment,
     read_cost_model,
     require_array,
+    shower_and_use_seconds,
     shower_seconds,
     simulation_cost,
 )
 
 MODEL = CostModel(seconds_per_shower=0.7, seconds_per_tev=40.0, seconds_per_event=0.03, bytes_per_event=2e3)
 RANGE = {"energy_min": 0.03, "energy_max": 100.0}
+FULL = CostModel(0.7, 40.0, 0.03, 2e3, seconds_per_event_tev=0.9, energy_power=0.8, bytes_per_trigger=3e4)
 
 
 @pytest.mark.parametrize("index", [0.0, 1.0, 1.0 + 1e-9, 1.5, 2.0, 2.7, 3.0, 3.0 - 1e-10])
@@ -179,3 +183,173 @@ def test_bad_input_is_told_in_a_sentence(n_events, change, words):
 def test_arrays_with_units_are_converted():
     assert require_array("size", [1, 2] * u.km, "m").tolist() == [1000.0, 2000.0]
     assert require_array("size", [1, 2], "m").tolist() == [1.0, 2.0]
+
+
+def plain_seconds(energy, n_use):
+    """Return the time of showers of known energies, with the numbers of FULL written out."""
+    return 0.7 + 40.0 * energy**0.8 + n_use * (0.03 + 0.9 * energy**0.8)
+
+
+@pytest.mark.parametrize(("index", "n_use"), [(1.0, 1), (1.8, 7), (2.0, 20), (2.8, 3)])
+def test_the_full_model_agrees_with_quadrature(index, n_use):
+    def mean(function):
+        spectrum = quad(lambda x: np.exp((1 - index) * x), math.log(0.03), math.log(100.0), epsabs=0, limit=200)[0]
+        weighted = quad(
+            lambda x: function(np.exp(x)) * np.exp((1 - index) * x),
+            math.log(0.03),
+            math.log(100.0),
+            epsabs=0,
+            limit=200,
+        )[0]
+        return weighted / spectrum
+
+    found, scatter = shower_seconds(0.03, 100.0, n_use=n_use, index=index, model=FULL)
+    expected = mean(lambda energy: plain_seconds(energy, n_use))
+    square = mean(lambda energy: (plain_seconds(energy, n_use) - expected) ** 2)
+    assert found == pytest.approx(expected, rel=1e-8)
+    assert scatter == pytest.approx(math.sqrt(square), rel=1e-7)
+    once, each = shower_and_use_seconds(0.03, 100.0, index=index, model=FULL)
+    assert once + n_use * each == pytest.approx(expected, rel=1e-8)
+    assert once == pytest.approx(mean(lambda energy: plain_seconds(energy, 0)), rel=1e-8)
+
+
+def test_the_full_model_agrees_with_drawn_energies():
+    energy = sample(np.random.default_rng(21), 400_000, index=2.0, **RANGE)
+    seconds = plain_seconds(energy, 12)
+    mean, scatter = shower_seconds(0.03, 100.0, n_use=12, index=2.0, model=FULL)
+    assert abs(seconds.mean() - mean) < 4 * scatter / math.sqrt(energy.size)
+    assert abs(seconds.var() - scatter**2) < 4 * np.std((seconds - mean) ** 2) / math.sqrt(energy.size)
+
+
+def test_a_range_of_one_energy_costs_that_energy():
+    mean, scatter = shower_seconds(2.5, 2.5, n_use=4, index=2.0, model=FULL)
+    assert mean == pytest.approx(plain_seconds(2.5, 4))
+    assert scatter == pytest.approx(0.0, abs=1e-6 * mean)
+
+
+def test_arrays_are_what_single_calls_give():
+    low, high = np.array([0.01, 0.1, 1.0]), np.array([0.1, 1.0, 300.0])
+    n_use, index, events = np.array([1, 10, 20]), np.array([2.5, 1.0, 1.4]), np.array([1e6, 12345, 0])
+    triggers = np.array([5e5, 1e3, 0])
+    cost = simulation_cost(
+        events, n_use=n_use, index=index, energy_min=low, energy_max=high, model=FULL, n_triggers=triggers
+    )
+    for row in range(3):
+        one = simulation_cost(
+            events[row],
+            n_use=int(n_use[row]),
+            index=float(index[row]),
+            energy_min=low[row],
+            energy_max=high[row],
+            model=FULL,
+            n_triggers=triggers[row],
+        )
+        for name in ("n_showers", "cpu_hours", "cpu_hours_scatter", "storage"):
+            assert getattr(cost, name)[row] == pytest.approx(float(getattr(one, name)), rel=1e-13)
+    moments = energy_moment(low[:, None], 400.0, index=index, power=0.3)
+    assert moments.shape == (3, 3)
+    assert moments[1, 2] == pytest.approx(float(energy_moment(0.1, 400.0, index=1.4, power=0.3)), rel=1e-14)
+
+
+def test_uses_and_indices_give_the_result_their_shape():
+    mean, scatter = shower_seconds(0.03, 100.0, n_use=[1, 5, 20], index=2.0, model=FULL)
+    assert mean.shape == scatter.shape == (3,)
+    steps = np.diff(mean) / [4, 15]
+    assert steps[0] == pytest.approx(steps[1], rel=1e-12)
+    found = simulation_cost(1e5, n_use=[[1], [5]], index=[1.5, 2.0, 2.5], **RANGE, model=MODEL)
+    assert found.n_showers.tolist() == [[1e5] * 3, [2e4] * 3]
+
+
+@given(st.floats(0.1, 5.0), st.floats(0, 5), st.floats(0.01, 0.5))
+def test_the_power_rescales_the_energy(power, index, low):
+    """With x = E^a the spectrum E^-G is x^-g with g = 1 + (G - 1) / a, and the time linear in x."""
+    gamma = 1 + (index - 1) / power
+    if not 0 <= gamma <= 20:
+        return
+    model = CostModel(seconds_per_shower=1.0, seconds_per_tev=2.0, seconds_per_event_tev=3.0, energy_power=power)
+    linear = CostModel(seconds_per_shower=1.0, seconds_per_tev=2.0, seconds_per_event_tev=3.0)
+    one = shower_seconds(low, 2.0, n_use=3, index=index, model=model)
+    other = shower_seconds(low**power, 2.0**power, n_use=3, index=gamma, model=linear)
+    assert one[0] == pytest.approx(other[0], rel=1e-9)
+    assert one[1] == pytest.approx(other[1], rel=1e-5)
+
+
+def test_storage_counts_events_and_triggers():
+    cost = simulation_cost([100, 1000], n_use=10, index=2, **RANGE, model=FULL, n_triggers=[0, 400])
+    np.testing.assert_allclose(cost.storage, [100 * 2e3 / 1e9, (1000 * 2e3 + 400 * 3e4) / 1e9])
+    with pytest.warns(ProdconfWarning, match="bytes_per_trigger is not in the storage"):
+        without = simulation_cost([100, 1000], n_use=10, index=2, **RANGE, model=FULL)
+    np.testing.assert_allclose(without.storage, [100 * 2e3 / 1e9, 1000 * 2e3 / 1e9])
+    plain = simulation_cost(1000, n_use=10, index=2, **RANGE, model=MODEL, n_triggers=400)
+    assert plain.storage == pytest.approx(1000 * 2e3 / 1e9)
+
+
+def test_the_new_numbers_of_a_model_are_neutral_by_default():
+    assert CostModel(1.0, 2.0, 3.0, 4.0) == CostModel(1.0, 2.0, 3.0, 4.0, 0.0, 1.0, 0.0)
+    assert set(COST_UNITS) == set(vars(MODEL))
+
+
+def test_entries_of_a_model_give_it_back():
+    assert read_cost_model(cost_entry(FULL)) == FULL
+    assert cost_entry(CostModel(20.0, bytes_per_event=2000.0)) == {
+        "seconds_per_shower": "20.0 s",
+        "bytes_per_event": "2000.0 byte",
+    }
+    assert cost_entry(CostModel(1.0, energy_power=0.9)) == {"seconds_per_shower": "1.0 s", "energy_power": 0.9}
+
+
+@given(st.floats(0, 1e6), st.floats(1e-3, 1e6), st.floats(0.01, 5.0), st.floats(0, 1e9))
+def test_any_model_survives_its_entry(shower, tev, power, trigger):
+    model = CostModel(shower, tev, energy_power=power, bytes_per_trigger=trigger)
+    assert read_cost_model(cost_entry(model)) == model
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"seconds_per_shower": "1 s", "energy_power": 0}, "energy_power must be above 0 and at most 5, got 0"),
+        ({"seconds_per_shower": "1 s", "energy_power": 5.1}, "energy_power must be above 0 and at most 5, got 5.1"),
+        ({"seconds_per_shower": "1 s", "energy_power": "1 TeV"}, "energy_power must be one number"),
+        ({"seconds_per_shower": "1 s", "energy_power": True}, "energy_power must be one number"),
+        ({"seconds_per_shower": "1 s", "energy_power": 1 * u.TeV}, "energy_power must be one number"),
+        ({"seconds_per_shower": "1 s", "energy_power": np.nan}, "energy_power must be finite"),
+        ({"energy_power": 1.2}, "must be positive, got all zero"),
+        ({"seconds_per_event_tev": "1 s"}, "convertible to s/TeV"),
+        ({"bytes_per_trigger": 5}, "bytes_per_trigger: needs a unit"),
+    ],
+)
+def test_wrong_powers_and_sizes_are_told(entry, words):
+    with pytest.raises(ProdconfError, match=words):
+        read_cost_model(entry, source="site")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"n_use": [10, 0]}, "n_use must be a whole number of at least 1, got 0"),
+        ({"n_use": "10"}, "n_use must be one number"),
+        ({"n_use": True}, "n_use must be one number"),
+        ({"n_use": [1, np.nan]}, "n_use must be finite"),
+        ({"n_use": [1, 2, 3]}, "shapes that fit together"),
+        ({"index": [2.0, -2.0]}, r"index must lie in \[0, 20\] .* got -2"),
+        ({"index": "2"}, "index must be one number"),
+        ({"index": [2.0, 2.0, 2.0]}, "shapes that fit together"),
+        ({"index": 2 * u.TeV}, "index must have no unit"),
+        ({"n_triggers": -1}, "n_triggers must not be negative"),
+        ({"n_triggers": np.inf}, "n_triggers must be finite"),
+        ({"n_triggers": [101, 3]}, "n_triggers must not exceed the events thrown, got 101 of 100"),
+        ({"n_triggers": [1, 2, 3]}, "shapes that fit together"),
+        ({"n_triggers": [[1], [2]]}, r"n_triggers must fit the shape \(2,\)"),
+        ({"n_triggers": 1 * u.s}, "n_triggers must have no unit"),
+    ],
+)
+def test_bad_arrays_are_told_in_a_sentence(change, words):
+    with pytest.raises(ProdconfError, match=words) as caught:
+        simulation_cost([100, 100], **{"n_use": 10, "index": 2.0, **RANGE, "model": MODEL} | change)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", [None, 20, {"seconds_per_shower": 1.0}])
+def test_models_of_another_kind_are_refused(model):
+    with pytest.raises(ProdconfError, match="model must be a CostModel"):
+        shower_and_use_seconds(0.1, 1.0, index=2.0, model=model)
