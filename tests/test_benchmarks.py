@@ -53,3 +53,16 @@ def test_grids_are_measured_checked_and_written(tmp_path):
     assert table["case"].tolist() == ["limits", "stars", "write .fits"]
     assert table["prodconf, error"][:2].max() < 1e-9
     assert set(table.colnames) <= set(Table.read(FOLDER / "results" / "grid.ecsv").colnames)
+
+
+@pytest.mark.skipif(not FOLDER.is_dir(), reason="benchmarks/ is not part of an installed package")
+def test_allocations_are_measured_checked_and_written(tmp_path):
+    """The script compares the slices with those of a brute force."""
+    output = tmp_path / "allocation.ecsv"
+    command = [sys.executable, FOLDER / "bench_allocation.py", "--size", "5", "10", "2", "--small", "3", "8", "3"]
+    done = subprocess.run([*command, "--repeats", "1", "--output", output], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    table = Table.read(output)
+    assert table["case"].tolist() == ["production", "small"]
+    assert table.colnames == Table.read(FOLDER / "results" / "allocation.ecsv").colnames
+    assert "same edges and indices found" in done.stdout
