@@ -24,7 +24,8 @@ from .shower_frame import solid_angle
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'PilotStatistics', 'pilot_statistics', 'Requirement', 'requirement', 'disc_factors', 'number_of_events']
+__all__ = ['Array', 'PilotStatistics', 'pilot_statistics', 'Requirement', 'requirement', 'require_reuse', 'design_growth',
+           'disc_factors', 'number_of_events']
 
 # %% ../nbs/33_pilot_statistics.ipynb #bd1164ee
 @dataclass(frozen=True)
@@ -453,6 +454,31 @@ def requirement(pilot: PilotStatistics, *, energy_limit: float = 0.0, energy_max
     )
 
 # %% ../nbs/33_pilot_statistics.ipynb #a5d605c2
+def require_reuse(pilot: PilotStatistics, n_use: int) -> None:
+    """Refuse to use showers again (ProdconfError) if the pilot used them once, which says nothing of it."""
+    if pilot.n_use == 1 and n_use != 1:
+        raise ProdconfError(f"n_use must be 1, for {pilot.source} used each shower once and cannot tell, got {n_use}")
+
+
+def design_growth(design_effect: ArrayLike, gain: ArrayLike, *, pilot_uses: int, n_use: int) -> Array:
+    """
+    Return by how much design effects grow on other discs and with another number of uses, D'/D.
+
+    Parameters
+    ----------
+    design_effect : array_like
+        Of the pilot, at least 1.
+    gain : array_like
+        Thrown area of the pilot over that of the production, broadcast with the design effects.
+    pilot_uses, n_use : int
+        Uses of each shower in the pilot and in the production.
+    """
+    design = np.maximum(design_effect, 1.0)
+    again = (n_use - 1) / max(pilot_uses - 1, 1)  # pairs of uses per use, against those of the pilot
+    most = n_use * np.maximum(1.0, design / pilot_uses)
+    return np.minimum(1 + (design - 1) * np.asarray(gain) * again, most) / design
+
+
 def disc_factors(pilot: PilotStatistics, radius: ArrayLike, *, n_use: int | None = None) -> Array:
     """
     Return by how much the densities grow on other discs and with another number of uses, D'/D.
@@ -476,13 +502,9 @@ def disc_factors(pilot: PilotStatistics, radius: ArrayLike, *, n_use: int | None
         If the showers are to be used again and the pilot used them once, which says nothing of it.
     """
     uses = pilot.n_use if n_use is None else n_use
-    if pilot.n_use == 1 and uses != 1:
-        raise ProdconfError(f"n_use must be 1, for {pilot.source} used each shower once and cannot tell, got {uses}")
+    require_reuse(pilot, uses)
     gain = pilot.thrown_area / (np.pi * np.asarray(radius, dtype=np.float64)[..., None] ** 2)
-    design = np.maximum(pilot.design_effect, 1.0)
-    again = (uses - 1) / max(pilot.n_use - 1, 1)  # pairs of uses per use, against those of the pilot
-    most = uses * np.maximum(1.0, design / pilot.n_use)
-    return np.minimum(1 + (design - 1) * gain * again, most) / design
+    return design_growth(pilot.design_effect, gain, pilot_uses=pilot.n_use, n_use=uses)
 
 # %% ../nbs/33_pilot_statistics.ipynb #4ae6094e
 def number_of_events(

@@ -37,8 +37,8 @@ from prodconf.toy_models import (
 )
 
 # %% auto #0
-__all__ = ['SIZES', 'SAMPLE_LOSS_FRACTION', 'SAMPLE_TARGET', 'SampleSize', 'sample_models', 'energy_bins', 'write_pilot',
-           'truth_areas', 'truth_limits', 'SampleFiles', 'sample_metrics', 'sample_plan', 'write_sample']
+__all__ = ['SIZES', 'SAMPLE_LOSS_FRACTION', 'SAMPLE_TARGET', 'SAMPLE_COST', 'SampleSize', 'sample_models', 'energy_bins',
+           'write_pilot', 'truth_areas', 'truth_limits', 'SampleFiles', 'sample_metrics', 'sample_plan', 'write_sample']
 
 # %% ../nbs/24_toy_production.ipynb #d1c9a951
 @dataclass(frozen=True)
@@ -345,11 +345,22 @@ def sample_metrics() -> Metrics:
         ),
     )
 
-# %% ../nbs/24_toy_production.ipynb #2370bdda
+# %% ../nbs/24_toy_production.ipynb #1abaf967
+SAMPLE_COST = {
+    "seconds_per_shower": "0.2 s",
+    "seconds_per_tev": "8 s/TeV",
+    "seconds_per_event": "0.05 s",
+    "seconds_per_event_tev": "1 s/TeV",
+    "bytes_per_trigger": "20 kB",
+}
+
+
 def sample_plan(models: Sequence[ToyModel | ArrayModel]) -> dict[str, Any]:
     """Return a configuration of `prodconf plan` for the files of a sample, as plain data."""
     levels = sorted({model.throw.nsb_level for model in models})
     azimuths = {model.throw.azimuth for model in models}
+    zeniths = {model.throw.zenith for model in models}
+    between = {zenith for zenith in (20.0, 30.0, 40.0, 50.0, 60.0) if min(zeniths) <= zenith <= max(zeniths)}
     plan: dict[str, Any] = {
         "name": "embedded sample production",
         "primary": "gamma",
@@ -362,10 +373,11 @@ def sample_plan(models: Sequence[ToyModel | ArrayModel]) -> dict[str, Any]:
         },
         "loss_fraction": SAMPLE_LOSS_FRACTION,
         "spectral_index": models[0].throw.index,
+        "cost": dict(SAMPLE_COST),
     }
     if len(models) > 1:
         plan["grid"] = {
-            "zenith": [f"{zenith} deg" for zenith in (20, 30, 40, 50, 60)],
+            "zenith": [f"{zenith:g} deg" for zenith in sorted(zeniths | between)],
             "azimuth": [f"{azimuth} deg" for azimuth in ((0, 90, 180, 270) if len(azimuths) > 1 else (0,))],
             "nsb_level": levels,
         }
@@ -376,13 +388,28 @@ def _stem(kind: str, throw: Throw) -> str:
     """File name of a pilot point without suffix."""
     return f"gamma_{kind}_za{throw.zenith:02.0f}deg_azm{throw.azimuth:03.0f}deg_nsb{throw.nsb_level:g}"
 
-# %% ../nbs/24_toy_production.ipynb #10003f6b
+
+def _numbered(
+    models: Sequence[ToyModel | ArrayModel], seed: int, zenith: float | None
+) -> list[tuple[int, ToyModel | ArrayModel, np.random.SeedSequence]]:
+    """First run and seed of each model of a sample; then those at one zenith angle, if one is named."""
+    known = sorted({model.throw.zenith for model in models})
+    if zenith is not None and not (isinstance(zenith, (int, float)) and zenith in known):
+        raise ProdconfError(f"zenith must be one of {', '.join(f'{one:g}' for one in known)} deg, got {zenith!r}")
+    seeds = np.random.SeedSequence(seed).spawn(len(models))
+    numbered = [
+        (1 + 1000 * index, model, child) for index, (model, child) in enumerate(zip(models, seeds, strict=True))
+    ]
+    return [one for one in numbered if zenith is None or one[1].throw.zenith == zenith]
+
+# %% ../nbs/24_toy_production.ipynb #a2860495
 def write_sample(
     folder: str | os.PathLike[str],
     *,
     seed: int = 20260101,
     size: str = "standard",
     kind: str = "array",
+    zenith: float | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> SampleFiles:
@@ -399,6 +426,8 @@ def write_sample(
         "small" (seconds), "standard" (ten), or "large" (minutes, 1 GB).
     kind : str
         "array" for the array-like model, "toy" for the closed form.
+    zenith : float, optional
+        Only the pilots at this zenith angle, deg, with the events that they have in the whole sample.
     overwrite : bool
         Whether files of the same names may be replaced.
     progress : bool
@@ -415,13 +444,11 @@ def write_sample(
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ProdconfError(f"seed must be a whole number from 0 on, got {seed!r}")
-    models, place = sample_models(kind, size), Path(folder)
-    pilots: list[tuple[Path, Path]] = []
-    seeds = np.random.SeedSequence(seed).spawn(len(models))
+    chosen, place = _numbered(sample_models(kind, size), seed, zenith), Path(folder)
+    models, pilots = [model for _, model, _ in chosen], list[tuple[Path, Path]]()
     with atomic_folder(place, overwrite=overwrite) as temporary:
-        bar = tqdm(models, desc="sample", unit="pilot", disable=None if progress else True)
-        for index, (model, child) in enumerate(zip(bar, seeds, strict=True)):
-            stem, first_run = temporary / _stem(kind, model.throw), 1 + 1000 * index
+        for first_run, model, child in tqdm(chosen, desc="sample", unit="pilot", disable=None if progress else True):
+            stem = temporary / _stem(kind, model.throw)
             pilots.append(write_pilot(stem, model, seed=child, size=SIZES[size], first_run=first_run))
         write_metrics(sample_metrics(), temporary / "metrics.yml")
         (temporary / "plan.yml").write_text(yaml.safe_dump(sample_plan(models), sort_keys=False), encoding="utf-8")

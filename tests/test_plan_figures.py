@@ -32,9 +32,7 @@ def pilot(energy_min: float, width: float) -> PilotLimits:
 @pytest.mark.parametrize("energy_min", [0.00613, 0.0211, 1.9])
 def test_energy_labels_do_not_overlap(width: float, energy_min: float) -> None:
     figure = plot_tails([pilot(energy_min, width)], 0.01)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure).draw()
+    figure.draw_without_rendering()
     ax = figure.axes[0]
     low, high = ax.get_xlim()
     at = [*ax.get_xticks(), *ax.get_xticks(minor=True)]

@@ -1,4 +1,4 @@
-"""The report as a browser sees it: one page, four pictures, nothing from outside, nothing executed."""
+"""The report as a browser sees it: one page, five pictures, nothing from outside, nothing executed."""
 
 import base64
 import dataclasses
@@ -48,9 +48,9 @@ class Page(HTMLParser):
 
 
 def check_pictures(page: Page) -> None:
-    """Four PNG files with their size in the header and their end at the end."""
+    """Five PNG files with their size in the header and their end at the end."""
     images = page.all("img")
-    assert len(images) == 4
+    assert len(images) == 5
     for image in images:
         kind, text = image["src"].split(",", 1)
         assert kind == "data:image/png;base64"
@@ -153,9 +153,9 @@ def test_hostile_texts_stay_texts(nasty):
     assert len(page.texts["style"]) == 1
 
 
-def test_the_pictures_are_the_four_that_were_promised(small_plan):
+def test_the_pictures_are_the_five_that_were_promised(small_plan):
     found = {name: (caption, figure) for name, caption, figure in figures(small_plan[0])}
-    assert list(found) == ["tails", "uncertainty", "required", "sky"]
+    assert list(found) == ["tails", "uncertainty", "required", "allocation", "sky"]
     tails = found["tails"][1].axes
     assert [ax.get_xlabel() for ax in tails] == ["energy / TeV", "core distance / m", "offset / deg"]
     curves = len({p.point for p in small_plan[0].pilots})
@@ -185,11 +185,11 @@ def test_two_files_of_one_name_are_two_pilots(small_plan):
         evaluations=[dataclasses.replace(one, source="same.fits") for one in plan.evaluations],
         statistics=statistics,
     )
-    assert len(list(figures(plan))) == 4
+    assert len(list(figures(plan))) == 5
 
 
 def test_a_plan_without_statistics_has_its_two_pictures(small_plan):
-    plan = dataclasses.replace(small_plan[0], statistics=None, evaluations=[], requirements=[])
+    plan = dataclasses.replace(small_plan[0], statistics=None, evaluations=[], requirements=[], proposal=None)
     assert [name for name, *_ in figures(plan)] == ["tails", "sky"]
     assert any("no reconstructed pilot events" in sentence for sentence in plan.summary)
 

@@ -21,7 +21,7 @@ from prodconf.reduced_events import FileInfo, ReducedEventWriter
 from prodconf.toy_models import Throw, ToyModel, simulate
 from prodconf.toy_production import SampleSize, write_pilot
 
-FILES = ["corsika_limits.ecsv", "grid.ecsv", "report.html", "statistics.ecsv"]
+FILES = ["allocation.ecsv", "corsika_limits.ecsv", "grid.ecsv", "report.html", "statistics.ecsv"]
 THROW = Throw(energy_min=0.006, energy_max=3.0, core_scatter_max=800.0, viewcone_max=7.0)
 MODEL = ToyModel(THROW, slope=4.0, correlation=0.1)
 TARGET = 0.05
@@ -71,7 +71,7 @@ def no_pictures(monkeypatch):
 # ---------------------------------------------------------------- what is written
 
 
-def test_four_files_and_nothing_else(small_plan):
+def test_five_files_and_nothing_else(small_plan):
     assert names(small_plan[1]) == FILES
     assert [path.name for path in small_plan[1].parent.iterdir()] == [small_plan[1].name]
 
@@ -388,7 +388,7 @@ def test_two_dl2_files_of_one_name(toy, tmp_path):
         "dl2_events": {"files": [str(path) for path in files], "nsb_level": 0.24},
     }
     plan_production(data, tmp_path / "out")
-    assert names(tmp_path / "out") == FILES
+    assert names(tmp_path / "out") == FILES[1:]
 
 
 def test_what_decided_stands_in_the_grid(toy, tmp_path):
@@ -418,7 +418,7 @@ def test_a_target_that_no_event_speaks_of_is_undetermined(toy, tmp_path):
         events.data = events.data[events.data["MC_ENERGY"] < 0.015]
         hdus.writeto(path)
     plan = plan_production(toy | {"dl2_events": {"files": str(path), "nsb_level": 0.24}}, tmp_path / "out")
-    assert names(tmp_path / "out") == FILES
+    assert names(tmp_path / "out") == FILES[1:]
     assert np.isnan(plan.n_events)
     assert list(plan.production["n_events_status"]) == ["undetermined"]
     assert "The number of events is not determined by these pilots." in plan.summary
@@ -555,7 +555,7 @@ def real(shared_data, tmp_path_factory):
 
 def test_real_files_give_a_plan(real):
     plan, folder = real
-    assert names(folder) == FILES
+    assert names(folder) == FILES[1:]
     assert len(plan.evaluations) == 3
     assert {round(one.zenith) for one in plan.evaluations} == {20, 40, 60}
     left_out = [note for note in plan.notes if "was left out" in note]
