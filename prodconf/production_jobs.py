@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable
 
 # %% auto #0
-__all__ = ['JobPoints', 'job_points', 'showers_in_time', 'plan_jobs', 'runs_per_point']
+__all__ = ['JobPoints', 'job_points', 'showers_in_time', 'require_hours', 'plan_jobs', 'runs_per_point']
 
 # %% ../nbs/67_production_jobs.ipynb #2edd8824
 _UNITS = {
@@ -254,8 +254,8 @@ def showers_in_time(
 _MOST_RUNS = 999_999
 
 
-def _hours(name: str, value: Any) -> float:
-    """Read a positive time with its unit."""
+def require_hours(name: str, value: Any) -> float:
+    """Return a positive time with its unit in h; ProdconfError if it is none."""
     try:
         return float(require_positive(name, to_unit(value, "h")))
     except ProdconfError:
@@ -303,7 +303,7 @@ def _timed_runs(
     available: int,
 ) -> NDArray[np.float64]:
     """Return the showers of each run that fit a wall time; refuse what does not fit."""
-    hours, (mean, scatter) = _hours("wall_time", wall_time), seconds
+    hours, (mean, scatter) = require_hours("wall_time", wall_time), seconds
     if not (mean > 0).all():
         raise ProdconfError("cost must give every shower a time for a wall_time to be met, got 0 s")
 
