@@ -22,7 +22,7 @@ _MOST_USES = 1_000_000
 
 # %% auto #0
 __all__ = ['Array', 'Indices', 'BOUNDS', 'Needs', 'needs', 'Allocation', 'require_times', 'spectrum', 'floor_seconds',
-           'best_index', 'cheapest_slices', 'given_slices', 'best_uncertainties', 'scaled']
+           'best_index', 'cheapest_slices', 'given_slices', 'resized', 'best_uncertainties', 'scaled']
 
 # %% ../nbs/72_energy_allocation.ipynb #79538875
 @dataclass(frozen=True, eq=False)
@@ -759,6 +759,39 @@ def _between(asked: NDArray[np.bool_], cuts: Indices, uses: int) -> dict[str, An
             parts.append((m, s, cuts[s] + bins[0], cuts[s] + bins[-1] + 1, uses))
     names = ("point", "slice", "first", "last", "n_use")
     return {name: np.array(column) for name, column in zip(names, zip(*parts, strict=True), strict=True)}
+
+# %% ../nbs/72_energy_allocation.ipynb #fc2ea2fe
+def resized(allocation: Allocation, wanted: Needs, model: CostModel) -> Allocation:
+    """
+    Throw the slices of an allocation, with their indices and uses, for other needs.
+
+    Parameters
+    ----------
+    allocation : Allocation
+        From `cheapest_slices` or `given_slices`.
+    wanted : Needs
+        Of the same pointings, bins and numbers of uses.
+    model : CostModel
+
+    Returns
+    -------
+    Allocation
+
+    Raises
+    ------
+    ProdconfError
+        If the needs are of other pointings or uses, or a slice has nothing to do for them.
+    """
+    site, (place, number) = require_times(model), np.nonzero(allocation.n_events > 0)
+    own = {name: getattr(allocation, name)[place, number] for name in ("first", "last", "n_use", "index")}
+    if len(wanted) != len(allocation.index) or not set(own["n_use"].tolist()) <= set(wanted.events):
+        rule = f"of the {len(allocation.index)} pointings and the uses of allocation"
+        raise ProdconfError(f"wanted must be {rule}, got {len(wanted)} and {sorted(wanted.events)}")
+    rows = _rows_of(wanted, site, {**own, "point": place})
+    if not (rows.etendue > 0).all():
+        raise ProdconfError("wanted must ask for events in every slice of allocation, got a slice without a target")
+    where = place * allocation.index.shape[1] + number
+    return _filled(rows, where, allocation.index.shape, site, wanted.edges, **own)
 
 # %% ../nbs/72_energy_allocation.ipynb #ecad842b
 def best_uncertainties(wanted: Needs, model: CostModel, hours: float, *, steepest: float = 4.0) -> tuple[Array, Array]:

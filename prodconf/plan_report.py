@@ -134,7 +134,7 @@ _GRID = {
     "n_events_status": "",
 }
 
-# %% ../nbs/79_plan_report.ipynb #75009d53
+# %% ../nbs/79_plan_report.ipynb #eb841884
 _SLICES = {
     "zenith": "zenith",
     "azimuth": "azimuth",
@@ -158,7 +158,6 @@ _TOTALS = {
     "slices": "slices",
     "n_showers": "showers",
     "n_events": "events",
-    "n_runs": "jobs",
     "cpu_hours": "CPU",
     "storage": "storage",
     "saving": "saving",
