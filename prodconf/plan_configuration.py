@@ -148,13 +148,15 @@ class WhatIf(Strict):
     index: Index | Literal["free"] | None = None
     budget: Positive | None = None
 
-# %% ../nbs/74_plan_configuration.ipynb #1118bd66
+# %% ../nbs/74_plan_configuration.ipynb #5c313148
 def _as_cost(value: Any) -> Any:
     """Accept constants with units, or the name of a table of job logs; they are checked and kept as they are."""
-    if not isinstance(value, dict) or set(value) != {"job_logs"}:
+    if not isinstance(value, dict) or "job_logs" not in value:
         _require_times(value)
     elif not isinstance(value["job_logs"], str):
         raise ValueError("job_logs must be the name of a file")
+    elif other := set(value) - {"job_logs", "bytes_per_event", "bytes_per_trigger"}:
+        raise ValueError(f"job_logs gives the times, so they cannot be given beside it, got {', '.join(sorted(other))}")
     return value
 
 
@@ -351,7 +353,7 @@ def write_configuration(
     with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
-# %% ../nbs/74_plan_configuration.ipynb #3f586282
+# %% ../nbs/74_plan_configuration.ipynb #de8450d3
 _EXAMPLE = """\
 # A production plan. Every value with a dimension carries its unit.
 name: northern array, gamma rays
@@ -394,7 +396,7 @@ grid:
 
 # What showers cost at the site: a production is then divided over energies as cheaply as its targets allow.
 # The constants belong to the site; a table of job logs (energy_min, energy_max, n_showers, cpu_time) gives them too.
-# cost: {job_logs: jobs.ecsv}
+# cost: {job_logs: jobs.ecsv, bytes_per_trigger: 20 kB}
 cost:
   seconds_per_shower: 0.2 s          # of every shower, whatever its energy
   seconds_per_tev: 8 s/TeV           # of a shower of 1 TeV, and proportional to the energy

@@ -213,7 +213,7 @@ def _weak(plan: ProductionPlan) -> list[str]:
                 sentences.append(f"the {names[column]} {words} ({where})")
     return sentences
 
-# %% ../nbs/77_plan_summary.ipynb #f4ea58e1
+# %% ../nbs/77_plan_summary.ipynb #11307990
 def _cheapest(plan: ProductionPlan) -> list[str]:
     """Say what the proposed production costs, what it saves, what decides, and what more pilots would buy."""
     if (proposal := plan.proposal) is None:
@@ -228,7 +228,7 @@ def _cheapest(plan: ProductionPlan) -> list[str]:
         f"where one spectrum E^-{plan.configuration.spectral_index:g} over all energies takes {number(today)}: "
         f"a saving of {1 - proposed / today:.0%}, for energies without a target are left out too. The least that is "
         f"possible is {number(proposal.floor_hours)}.",
-        f"It keeps all targets of a pointing with {proposal.confidence:.0%}; the targets themselves need "
+        f"It keeps all targets of a pointing with {100 * proposal.confidence:g} %; the targets themselves need "
         f"{number(needed.value)} CPU-hours ({number(needed.low)} to {number(needed.high)}), and with {LARGER} times "
         f"the pilot events {number(proposal.larger_pilot_hours)} would keep them. The bin {low:.3g}–{high:.3g} TeV "
         f"decides {bins.count((low, high))} of {len(bins)} slices.",

@@ -292,7 +292,7 @@ def plan_targets(configuration: PlanConfiguration, folder: Path) -> tuple[Metric
     path = _single(configuration.metrics, folder, "metrics")
     return read_metrics(path), [path]
 
-# %% ../nbs/80_production_plan.ipynb #5a703ccb
+# %% ../nbs/80_production_plan.ipynb #cc9d9875
 @dataclass(frozen=True)
 class PlanInputs:
     """
@@ -352,13 +352,17 @@ def open_inputs(configuration: PlanConfiguration, folder: str | os.PathLike[str]
 
 def _cost(configuration: PlanConfiguration, folder: Path) -> tuple[CostModel | None, list[Path]]:
     """Return the cost model of a plan, if it has one, and the job logs that it was fitted to."""
-    written = configuration.cost
-    if written is None:
-        return None, []
+    written = dict(configuration.cost or {})
     if "job_logs" not in written:
-        return read_cost_model(written), []
-    path = _single(written["job_logs"], folder, "cost: job_logs")
-    return fit_cost(read_job_logs(path)).model, [path]
+        return (read_cost_model(written) if written else None), []
+    path = _single(written.pop("job_logs"), folder, "cost: job_logs")
+    fit = fit_cost(read_job_logs(path))
+    for remark in fit.remarks:
+        warnings.warn(f"cost: {path.name}: {remark}", ProdconfWarning, stacklevel=2)
+    if not written:
+        return fit.model, [path]
+    sizes = read_cost_model(written)
+    return replace(fit.model, bytes_per_event=sizes.bytes_per_event, bytes_per_trigger=sizes.bytes_per_trigger), [path]
 
 # %% ../nbs/80_production_plan.ipynb #faee156a
 def _grid_of_plan(
@@ -422,7 +426,7 @@ def _proposal(
     )
     return proposal, notes
 
-# %% ../nbs/80_production_plan.ipynb #3c82c9ba
+# %% ../nbs/80_production_plan.ipynb #90704bce
 def assemble_plan(
     inputs: PlanInputs,
     pilots: Sequence[PilotLimits],
@@ -477,8 +481,9 @@ def assemble_plan(
 
 def _make(configuration: PlanConfiguration, folder: Path, progress: bool) -> ProductionPlan:
     """Derive everything; write nothing."""
-    inputs, notes = open_inputs(configuration, folder), list[str]()
+    notes: list[str] = []
     with _noting(notes):
+        inputs = open_inputs(configuration, folder)
         pilots = _all_limits(configuration, inputs.groups, progress)
         bar = tqdm(inputs.files, desc="statistics", unit="file", disable=None if progress else True)
         evaluations = [

@@ -231,3 +231,30 @@ def test_a_plan_writes_the_slices_that_it_speaks_of(small_plan):
     assert written["n_events"].tolist() == plan.proposal.slices["n_events"].tolist()
     assert any("slices of energy" in sentence for sentence in plan.summary)
     assert "The cheapest way" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_plan_takes_its_costs_from_job_logs(small_sample, tmp_path):
+    from prodconf.configuration import validate
+    from prodconf.errors import ProdconfWarning
+    from prodconf.job_logs import fit_cost, read_job_logs
+    from prodconf.plan_configuration import PlanConfiguration, read_configuration
+    from prodconf.production_plan import open_inputs
+
+    rng, lines = np.random.default_rng(4), ["energy_min,energy_max,n_showers,n_use,cpu_time"]
+    for low, high in ((0.01, 0.05), (0.05, 0.5), (0.5, 5.0), (5.0, 50.0)):
+        for _ in range(6):
+            moment = integral(low, high, 1.0) / integral(low, high, 2.0)
+            time = 20_000 * (0.3 + 5 * (0.05 + 1.5 * moment)) * rng.normal(1, 0.03)
+            lines.append(f"{low},{high},20000,5,{time}")
+    (tmp_path / "jobs.csv").write_text("\n".join(lines), encoding="utf-8")
+    configuration, folder = read_configuration(small_sample.configuration)
+    logs = {"job_logs": str(tmp_path / "jobs.csv"), "bytes_per_trigger": "20 kB"}
+    changed = configuration.model_copy(update={"cost": logs})
+    with pytest.warns(ProdconfWarning, match="cost: jobs.csv"):  # one number of uses: showers and uses are not apart
+        inputs = open_inputs(changed, folder)
+    fit = fit_cost(read_job_logs(tmp_path / "jobs.csv")).model
+    assert inputs.cost == replace(fit, bytes_per_trigger=20_000.0)
+    assert tmp_path / "jobs.csv" in inputs.paths
+    wrong = {"limits_table": "limits.ecsv", "cost": logs | {"seconds_per_event": "1 s"}}
+    with pytest.raises(ProdconfError, match="job_logs gives the times"):
+        validate(PlanConfiguration, wrong, source="plan")
