@@ -117,7 +117,7 @@ def arguments() -> argparse.Namespace:
     steps.add_argument("--from", dest="book", type=Path, help="folder that --processed made: render only")
     parser.add_argument("--draft", action="store_true", help="print Sphinx's warnings instead of stopping at them")
     parser.add_argument("--limit", type=float, default=60, help="seconds that a notebook may take (60)")
-    parser.add_argument("--workers", type=int, default=2, help="notebooks that run at a time (2)")
+    parser.add_argument("--workers", type=int, default=3, help="notebooks that run at a time (3)")
     return parser.parse_args()
 
 

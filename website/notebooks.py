@@ -86,7 +86,7 @@ def run_notebook(path: Path, name: str, limit: float) -> tuple[str, float, str]:
     return name, seconds, failure
 
 
-def run_all(nbs: Path, *, limit: float, workers: int = 2) -> dict[str, float]:
+def run_all(nbs: Path, *, limit: float, workers: int = 3) -> dict[str, float]:
     """Run all notebooks of a folder in place; return the seconds of each, longest first."""
     os.environ["IN_TEST"] = "1"  # nbdev's own mark: the last cell of a notebook exports nothing
     paths = find_notebooks(nbs)
