@@ -287,7 +287,7 @@ def measure(options: argparse.Namespace, folder: Path, python: str | None) -> li
     write_lookup(folder / "numbers.ecsv", words=False)
     rows = []
     for size in options.sizes:
-        pairs = options.pairs * (3 if size <= 10**4 else 1)  # short jobs scatter more
+        pairs = options.pairs * (3 if size <= 10**4 and options.pairs > 1 else 1)  # short jobs scatter more
         rows.append(compare(folder, SHAPES[size], python, sky=False, pairs=pairs))
         show(rows)
     for size in options.sky:

@@ -217,7 +217,7 @@ def main() -> None:
         for size in options.sizes:
             path = Path(folder) / f"events_{size}.fits"
             make_events(path, size)
-            pairs = options.pairs * (3 if size <= 10**5 else 1)  # short jobs scatter more
+            pairs = options.pairs * (3 if size <= 10**5 and options.pairs > 1 else 1)  # short jobs scatter more
             rows.append(measure(size, path, None if python == "none" else python, pairs))
             path.unlink()
         pilots = interpolation(Path(folder), evaluators=options.evaluators)

@@ -5,11 +5,16 @@ import warnings
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from prodconf import command_line
 from prodconf.errors import ProdconfWarning
 from prodconf.production_plan import plan_production
 from prodconf.toy_production import write_sample
+
+settings.register_profile("short", parent=settings.default, max_examples=40)
+settings.register_profile("long", max_examples=1000)  # pytest --hypothesis-profile=long
+settings.load_profile("short")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
