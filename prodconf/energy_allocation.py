@@ -22,7 +22,7 @@ _MOST_USES = 1_000_000
 
 # %% auto #0
 __all__ = ['Array', 'Indices', 'BOUNDS', 'Needs', 'needs', 'Allocation', 'require_times', 'spectrum', 'floor_seconds',
-           'best_index', 'cheapest_slices', 'given_slices', 'resized', 'best_uncertainties', 'scaled']
+           'floor_per_bin', 'best_index', 'cheapest_slices', 'given_slices', 'resized', 'best_uncertainties', 'scaled']
 
 # %% ../nbs/72_energy_allocation.ipynb #79538875
 @dataclass(frozen=True, eq=False)
@@ -270,7 +270,7 @@ def _filled(
         made[field.name] = flat.reshape(shape)
     return Allocation(**made)
 
-# %% ../nbs/72_energy_allocation.ipynb #8ac1399c
+# %% ../nbs/72_energy_allocation.ipynb #08a628f2
 def require_times(model: Any) -> CostModel:
     """Refuse what is no cost model, or one without a time (ProdconfError)."""
     if not isinstance(model, CostModel):
@@ -308,21 +308,29 @@ def _require_index(name: str, value: Any) -> float:
     return index
 
 
-def _one_row_each(wanted: Needs, uses: int, energy_range: Sequence[float] | None, model: CostModel) -> _Rows:
+def _one_row_each(wanted: Needs, uses: int, energy_range: Sequence[Any] | None, model: CostModel) -> _Rows:
     """Make one row of each pointing over all its bins, or over wider ends."""
     events = wanted.events[uses]
     asked = events > 0
     low, high = _ends_of(wanted.edges, asked)
     if energy_range is not None:
-        ends = _pair("energy_range", energy_range, "TeV")
-        if not (1e-6 <= ends[0] <= low.min() * (1 + 1e-9) and high.max() * (1 - 1e-9) <= ends[1] <= 1e6):
+        wide = _ends_for(energy_range, len(wanted))
+        bad = (wide[0] < 1e-6) | (wide[0] > low * (1 + 1e-9)) | (high * (1 - 1e-9) > wide[1]) | (wide[1] > 1e6)
+        if (i := int(bad.argmax())) or bad[0]:
             raise ProdconfError(
-                f"energy_range must hold all bins with a target, {low.min():g} to {high.max():g} TeV, and lie between "
-                f"1e-6 and 1e6 TeV, got {ends[0]:g} to {ends[1]:g}"
+                f"energy_range must hold all bins with a target, {low[i]:g} to {high[i]:g} TeV, and lie between "
+                f"1e-6 and 1e6 TeV, got {wide[0][i]:g} to {wide[1][i]:g}"
             )
-        low, high = np.full_like(low, ends[0]), np.full_like(high, ends[1])
+        low, high = wide
     constant, slope = (np.full(len(wanted), x) for x in _times(model, uses))
     return _Rows(events / wanted.etendue, low, high, _held_etendue(wanted, asked), constant, slope)
+
+
+def _ends_for(energy_range: Sequence[Any], size: int) -> list[Array]:
+    """Read the ends of a spectrum, one pair for all pointings or an array of each end."""
+    if isinstance(energy_range, tuple) and len(energy_range) == 2 and all(np.ndim(end) == 1 for end in energy_range):
+        return [np.broadcast_to(_read("energy_range", end, "TeV", 1e-12, 1e12), size) for end in energy_range]
+    return [np.full(size, end) for end in _pair("energy_range", energy_range, "TeV")]
 
 
 def _held_etendue(wanted: Needs, asked: NDArray[np.bool_], point: Any = slice(None)) -> Array:
@@ -345,7 +353,7 @@ def _choose_uses(wanted: Needs, make: Any) -> Allocation:
 
 
 def spectrum(
-    wanted: Needs, model: CostModel, *, index: float = 2.0, energy_range: Sequence[float] | None = None
+    wanted: Needs, model: CostModel, *, index: float = 2.0, energy_range: Sequence[Any] | None = None
 ) -> Allocation:
     """
     Throw one spectrum with a given index.
@@ -359,7 +367,8 @@ def spectrum(
     index : float
         Of E^-index.
     energy_range : (float, float), optional
-        TeV; by default the bins with a target at each pointing. It may reach beyond them.
+        TeV, or one array for each end, shape (m,); by default the bins with a target at each pointing. It may reach
+        beyond them.
 
     Returns
     -------
@@ -396,7 +405,7 @@ def _whole(wanted: Needs, rows: _Rows, uses: int, index: Array, model: CostModel
         last=n - asked[:, ::-1].argmax(axis=1),
     )
 
-# %% ../nbs/72_energy_allocation.ipynb #06b45aa2
+# %% ../nbs/72_energy_allocation.ipynb #5d743c5b
 def floor_seconds(wanted: Needs, model: CostModel, *, steepest: float = 4.0) -> Array:
     """
     Return the processor time below which no production with these needs can be.
@@ -418,7 +427,12 @@ def floor_seconds(wanted: Needs, model: CostModel, *, steepest: float = 4.0) -> 
     ProdconfError
         If an argument is out of range.
     """
-    return _least(wanted, model, steepest)[1].sum(axis=1)
+    return floor_per_bin(wanted, model, steepest=steepest).sum(axis=1)
+
+
+def floor_per_bin(wanted: Needs, model: CostModel, *, steepest: float = 4.0) -> Array:
+    """Return the floor of each bin in s, shape (m, n); parameters and errors as for `floor_seconds`."""
+    return _least(wanted, model, steepest)[1]
 
 
 def _least(wanted: Needs, model: CostModel, steepest: float) -> tuple[Array, Array]:

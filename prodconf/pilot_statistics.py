@@ -24,8 +24,8 @@ from .shower_frame import solid_angle
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'PilotStatistics', 'pilot_statistics', 'Requirement', 'requirement', 'require_reuse', 'design_growth',
-           'disc_factors', 'number_of_events']
+__all__ = ['Array', 'PilotStatistics', 'effective_events', 'pilot_statistics', 'Requirement', 'requirement', 'require_reuse',
+           'design_growth', 'disc_factors', 'number_of_events']
 
 # %% ../nbs/33_pilot_statistics.ipynb #bd1164ee
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class PilotStatistics:
         area = self.targets.uncertainty_effective_area
         return np.nan if area is None else area.target
 
-# %% ../nbs/33_pilot_statistics.ipynb #668a9eca
+# %% ../nbs/33_pilot_statistics.ipynb #d7cd6e6d
 def _cone(viewcone_max: ArrayLike, viewcone_min: float = 0.0) -> Array:
     """Return the solid angle (sr) of cones in deg; 1 where all events come from one offset."""
     outer = np.asarray(viewcone_max, dtype=np.float64)
@@ -125,9 +125,9 @@ def _thrown(file: DL2File, edges: Array, index: float) -> Array:
 
 _MANY = 1e9  # trials per expected event that make the binomial law one of Poisson
 
-# %% ../nbs/33_pilot_statistics.ipynb #7d10e93c
-def _effective_events(sums: ShowerSums, n: Array, trials: Array, design: Array, n_use: int) -> Array:
-    """Return the effective events of each bin, zero where nothing passed."""
+# %% ../nbs/33_pilot_statistics.ipynb #e370c08f
+def effective_events(sums: ShowerSums, n: Array, trials: Array, design: Array, n_use: int) -> Array:
+    """Return the events that a number needed rests on, zero where nothing passed; see the derivation above."""
     passed = sums.sums[0] > 0
     one, two, three, four = np.where(passed, sums.sums, 1.0)
     squared = np.where(passed, sums.passes_squared, 1.0)
@@ -139,7 +139,7 @@ def _effective_events(sums: ShowerSums, n: Array, trials: Array, design: Array, 
     variance = np.where(design > 1, stretched, np.maximum(poisson, 1 / (one * np.where(counted, failed, 1.0))))
     return np.where(passed, 1 / variance, 0.0)
 
-# %% ../nbs/33_pilot_statistics.ipynb #301952f9
+# %% ../nbs/33_pilot_statistics.ipynb #9e2691f6
 @dataclass(frozen=True)
 class _Area:
     """
@@ -168,7 +168,7 @@ def _area(file: DL2File, counts: EventCounts, axis: Axis, index: float) -> tuple
     if counts.index is not None:
         design = np.divide(sums.passes_squared, k, out=np.ones(k.shape), where=k > 0)
         uncertainty = np.sqrt(np.divide(design, k, out=np.full(k.shape, np.nan), where=k > 0))
-    n_effective = _effective_events(sums, n, trials, design, file.n_use)
+    n_effective = effective_events(sums, n, trials, design, file.n_use)
     thrown, n_trials = _thrown(file, file.energy_edges, index), np.where(n > 0, n, k) * trials
     return found, _Area(k, n, trials, n_trials, design, uncertainty, n_effective, thrown)
 
@@ -355,7 +355,7 @@ def pilot_statistics(
         notes=tuple(file.notes),
     )
 
-# %% ../nbs/33_pilot_statistics.ipynb #894a7220
+# %% ../nbs/33_pilot_statistics.ipynb #37e8ef78
 @dataclass(frozen=True)
 class Requirement:
     """
@@ -407,7 +407,7 @@ def _ranges(edges: Array, chosen: NDArray[np.bool_]) -> tuple[tuple[float, float
     starts, stops = np.flatnonzero(step == 1), np.flatnonzero(step == -1)
     return tuple((float(edges[a]), float(edges[b])) for a, b in zip(starts, stops, strict=True))
 
-# %% ../nbs/33_pilot_statistics.ipynb #7a5447fc
+# %% ../nbs/33_pilot_statistics.ipynb #e1796de3
 def requirement(pilot: PilotStatistics, *, energy_limit: float = 0.0, energy_max: float = np.inf) -> Requirement:
     """
     Find the deciding bin of a pilot.
@@ -453,7 +453,7 @@ def requirement(pilot: PilotStatistics, *, energy_limit: float = 0.0, energy_max
         decided_by=str(pilot.decided_by[j]),
     )
 
-# %% ../nbs/33_pilot_statistics.ipynb #a5d605c2
+# %% ../nbs/33_pilot_statistics.ipynb #fa2e8ce2
 def require_reuse(pilot: PilotStatistics, n_use: int) -> None:
     """Refuse to use showers again (ProdconfError) if the pilot used them once, which says nothing of it."""
     if pilot.n_use == 1 and n_use != 1:
@@ -506,7 +506,7 @@ def disc_factors(pilot: PilotStatistics, radius: ArrayLike, *, n_use: int | None
     gain = pilot.thrown_area / (np.pi * np.asarray(radius, dtype=np.float64)[..., None] ** 2)
     return design_growth(pilot.design_effect, gain, pilot_uses=pilot.n_use, n_use=uses)
 
-# %% ../nbs/33_pilot_statistics.ipynb #4ae6094e
+# %% ../nbs/33_pilot_statistics.ipynb #57df5baf
 def number_of_events(
     density: ArrayLike,
     index: float,

@@ -199,7 +199,7 @@ class Allocation(Strict):
             raise ValueError(f"spectral_index must be one number or {self.slices}, one for each slice")
         return self
 
-# %% ../nbs/74_plan_configuration.ipynb #47241298
+# %% ../nbs/74_plan_configuration.ipynb #304e9225
 def _as_metrics(value: Any) -> Any:
     """Accept the name of a file, or targets written down, which are checked and kept as a file would have them."""
     if value is None or isinstance(value, str):
@@ -244,6 +244,8 @@ class PlanConfiguration(Strict):
             raise ValueError("reduced_events or limits_table must be given, or no limit can be derived")
         if self.dl2_events and self.metrics is None:
             raise ValueError("metrics must be given with dl2_events, or there is no target to reach")
+        if self.cost is not None and not 0 <= self.spectral_index <= 10:
+            raise ValueError(f"spectral_index must lie in [0, 10] with a cost, not {self.spectral_index:g}")
         if self.allocation is not None and self.cost is None:
             raise ValueError("cost must be given with allocation, or there is nothing to compare")
         return self
@@ -283,7 +285,7 @@ def find_files(patterns: tuple[str, ...], folder: Path, name: str) -> list[Path]
     """
     return expand_files([folder / pattern for pattern in patterns], name=name)
 
-# %% ../nbs/74_plan_configuration.ipynb #7b429e44
+# %% ../nbs/74_plan_configuration.ipynb #3889a545
 KEY_UNITS = {
     **TARGET_UNITS,
     "zenith": "deg",
@@ -350,6 +352,8 @@ def write_configuration(
         data["reduced_events"] = _moved(data["reduced_events"], old, new)
     for entry in data.get("dl2_events", ()):
         entry["files"] = _moved(entry["files"], old, new)
+    if "job_logs" in data.get("cost", {}):
+        data["cost"] = data["cost"] | {"job_logs": _moved([data["cost"]["job_logs"]], old, new)[0]}
     with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
 

@@ -213,26 +213,38 @@ def _weak(plan: ProductionPlan) -> list[str]:
                 sentences.append(f"the {names[column]} {words} ({where})")
     return sentences
 
-# %% ../nbs/77_plan_summary.ipynb #11307990
+# %% ../nbs/77_plan_summary.ipynb #8a327307
 def _cheapest(plan: ProductionPlan) -> list[str]:
     """Say what the proposed production costs, what it saves, what decides, and what more pilots would buy."""
     if (proposal := plan.proposal) is None:
-        return []
+        words = "No division over energies is proposed, for the pilots determine no number of events."
+        return [words] if plan.configuration.cost is not None else []
     today, proposed = proposal.hours
     most, needed = _count(int(proposal.slices["slice"].max()) + 1, "slice"), proposal.needed
-    ends = (proposal.slices[f"deciding_{end}"].to_value(u.TeV).tolist() for end in ("min", "max"))
-    bins = list(zip(*ends, strict=True))
-    low, high = max(dict.fromkeys(bins), key=bins.count)
+    blind = any(one.blind.any() for one in proposal.pointings.needs.values())
+    left = " (for bins of which they say nothing, nothing is thrown)" if blind else ""
+    longest = proposal.jobs["cpu_hours"].to_value(u.h).max()
+    beyond = ", beyond the pilots not even these" if np.any(plan.production["outside_pilots"]) else ""
     return [
-        f"Divided into {most} of energy this takes {number(proposed)} CPU-hours in {number(len(proposal.jobs))} jobs, "
-        f"where one spectrum E^-{plan.configuration.spectral_index:g} over all energies takes {number(today)}: "
-        f"a saving of {1 - proposed / today:.0%}, for energies without a target are left out too. The least that is "
-        f"possible is {number(proposal.floor_hours)}.",
-        f"It keeps all targets of a pointing with {100 * proposal.confidence:g} %; the targets themselves need "
-        f"{number(needed.value)} CPU-hours ({number(needed.low)} to {number(needed.high)}), and with {LARGER} times "
-        f"the pilot events {number(proposal.larger_pilot_hours)} would keep them. The bin {low:.3g}–{high:.3g} TeV "
-        f"decides {bins.count((low, high))} of {len(bins)} slices.",
+        f"Divided into {most} of energy this takes {number(proposed)} CPU-hours in {number(len(proposal.jobs))} jobs "
+        f"of at most {longest:.3g} h, where one spectrum E^-{plan.configuration.spectral_index:g} over the pilots' "
+        f"energies takes {number(today)}: a saving of {1 - proposed / today:.0%}, for energies without a target are "
+        f"left out too. The least that is possible is {number(proposal.floor_hours)}.",
+        f"It keeps all targets that the pilots determine{left} at a pointing with "
+        f"{100 * proposal.confidence:g} %{beyond}. The targets themselves need {number(needed.value)} CPU-hours "
+        f"({number(needed.low)} to {number(needed.high)}), and with {LARGER} times the pilot events "
+        f"{number(proposal.larger_pilot_hours)} would keep them. " + _dearest(proposal),
     ]
+
+
+def _dearest(proposal: Proposal) -> str:
+    """Name the bin that decides over most of the processor time."""
+    ends = (proposal.slices[f"deciding_{end}"].to_value(u.TeV).tolist() for end in ("min", "max"))
+    hours: dict[tuple[float, float], float] = {}
+    for pair, one in zip(zip(*ends, strict=True), proposal.slices["cpu_hours"].to_value(u.h), strict=True):
+        hours[pair] = hours.get(pair, 0.0) + float(one)
+    (low, high), most = max(hours.items(), key=lambda item: item[1])
+    return f"The bin {low:.3g}–{high:.3g} TeV decides over {most / sum(hours.values()):.0%} of it, more than any other."
 
 # %% ../nbs/77_plan_summary.ipynb #5bc44ebc
 def summarise(plan: ProductionPlan) -> list[str]:

@@ -292,7 +292,7 @@ def plan_targets(configuration: PlanConfiguration, folder: Path) -> tuple[Metric
     path = _single(configuration.metrics, folder, "metrics")
     return read_metrics(path), [path]
 
-# %% ../nbs/80_production_plan.ipynb #cc9d9875
+# %% ../nbs/80_production_plan.ipynb #7c95df61
 @dataclass(frozen=True)
 class PlanInputs:
     """
@@ -313,6 +313,8 @@ class PlanInputs:
         Targets, table of earlier limits, and job logs.
     cost : CostModel or None
         Of the site.
+    cost_uses : tuple of int
+        The numbers of uses that the cost was measured with, if it holds for no other.
     """
 
     configuration: PlanConfiguration
@@ -322,6 +324,7 @@ class PlanInputs:
     earlier: QTable | None
     paths: tuple[Path, ...]
     cost: CostModel | None = None
+    cost_uses: tuple[int, ...] = ()
 
 
 def open_inputs(configuration: PlanConfiguration, folder: str | os.PathLike[str]) -> PlanInputs:
@@ -345,24 +348,29 @@ def open_inputs(configuration: PlanConfiguration, folder: str | os.PathLike[str]
     if configuration.limits_table is not None:
         paths.append(_single(configuration.limits_table, place, "limits_table"))
         earlier = _from_table(paths[-1], list(configuration.sub_arrays), configuration)
-    cost, logs = _cost(configuration, place)
+    cost, logs, uses = _cost(configuration, place)
     files = tuple(_dl2_files(configuration, place))
-    return PlanInputs(configuration, groups, files, metrics, earlier, (*paths, *logs), cost)
+    return PlanInputs(configuration, groups, files, metrics, earlier, (*paths, *logs), cost, uses)
 
 
-def _cost(configuration: PlanConfiguration, folder: Path) -> tuple[CostModel | None, list[Path]]:
-    """Return the cost model of a plan, if it has one, and the job logs that it was fitted to."""
+def _cost(configuration: PlanConfiguration, folder: Path) -> tuple[CostModel | None, list[Path], tuple[int, ...]]:
+    """Return the cost model of a plan, if it has one, the job logs that it was fitted to, and their only uses."""
     written = dict(configuration.cost or {})
     if "job_logs" not in written:
-        return (read_cost_model(written) if written else None), []
+        return (read_cost_model(written) if written else None), [], ()
     path = _single(written.pop("job_logs"), folder, "cost: job_logs")
     fit = fit_cost(read_job_logs(path))
     for remark in fit.remarks:
         warnings.warn(f"cost: {path.name}: {remark}", ProdconfWarning, stacklevel=2)
+    uses = tuple(int(n) for n in fit.n_use) if len(fit.n_use) == 1 else ()
     if not written:
-        return fit.model, [path]
+        return fit.model, [path], uses
     sizes = read_cost_model(written)
-    return replace(fit.model, bytes_per_event=sizes.bytes_per_event, bytes_per_trigger=sizes.bytes_per_trigger), [path]
+    return (
+        replace(fit.model, bytes_per_event=sizes.bytes_per_event, bytes_per_trigger=sizes.bytes_per_trigger),
+        [path],
+        uses,
+    )
 
 # %% ../nbs/80_production_plan.ipynb #faee156a
 def _grid_of_plan(
@@ -391,7 +399,7 @@ def _all_rows(inputs: PlanInputs, pilots: Sequence[PilotLimits], notes: list[str
     _require_sub_arrays(configuration, [table for table in (own, inputs.earlier) if table is not None])
     return _join_tables(own, inputs.earlier, notes)
 
-# %% ../nbs/80_production_plan.ipynb #d29785f3
+# %% ../nbs/80_production_plan.ipynb #582d803d
 def _proposal(
     inputs: PlanInputs, limits: Sequence[PilotLimits], evaluations: Sequence[PilotStatistics], grid: QTable
 ) -> tuple[Proposal | None, tuple[str, ...]]:
@@ -410,14 +418,19 @@ def _proposal(
         targets=how.targets,
         confidence=configuration.confidence,
     )
+    if inputs.cost_uses and (other := sorted({*thrown.needs, *today.needs} - {*inputs.cost_uses})):
+        raise ProdconfError(
+            f"cost: job_logs hold jobs of {inputs.cost_uses[0]} uses of a shower only, which do not tell the cost of "
+            f"{', '.join(map(str, other))}; give logs of other numbers of uses, or constants"
+        )
     if not thrown.known.size:
         return None, (*notes, "no proposal: no bin of a target is known at any pointing")
-    low, high = np.array([file.energy_range for file, _ in inputs.files]).T
+    low, high = np.array([file.energy_range for file, _ in inputs.files]).T[:, np.asarray(rows["n_events_pilot"])]
     proposal = propose(
         thrown,
         inputs.cost,
         today=today,
-        energy_range=(float(low.min()), float(high.max())),
+        energy_range=(low, high),
         today_index=configuration.spectral_index,
         slices=how.slices,
         index=how.spectral_index,

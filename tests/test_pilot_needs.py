@@ -43,12 +43,12 @@ def synthetic(counts, target=0.05, n_use=1, design=1.0):
     """One pilot that knows some effective events in each bin."""
     counts = np.atleast_2d(counts).astype(float)
     pilots = tuple(
-        SimpleNamespace(zenith=20.0 + 20 * i, azimuth=0.0, n_use=n_use, thrown_area=1e6, source=f"pilot {i}")
+        SimpleNamespace(zenith=20.0 + 20 * i, azimuth=0.0, n_use=n_use, thrown_area=1e6, source=f"pilot {i}", index=2.0)
         for i in range(len(counts))
     )
     full = np.ones_like(counts)
     edges = np.geomspace(0.1, 10, counts.shape[1] + 1)
-    return PilotBins(pilots, edges, full, counts, full / target**2, design * full, full > 0)
+    return PilotBins(pilots, edges, full, counts, full / target**2, design * full, counts, 0 * full, full > 0)
 
 
 # --- the promise ------------------------------------------------------------------------------------------------------
@@ -166,6 +166,29 @@ def test_more_pilots_bring_the_promise_closer():
     )
 
 
+def test_a_bin_bends_with_the_spectrum_it_is_thrown_with(pilots):
+    found, bins = needs(pilots, pilots[0].zenith), pilot_bins(pilots)
+    np.testing.assert_allclose(found.bend(2.0), 1.0, rtol=1e-12)
+    j, gamma = 8, 3.2
+    slope = (weights_of(pilots, pilots[0].zenith).matrix @ bins.slope)[0, j]
+    energy = np.geomspace(*bins.edges[j : j + 2], 10_001)
+    means = [np.trapezoid(energy ** (slope - g), energy) / np.trapezoid(energy**-g, energy) for g in (2.0, gamma)]
+    np.testing.assert_allclose(found.bend(gamma)[0, j], means[0] / means[1], rtol=1e-6)
+    assert abs(slope) > 0.3
+
+
+def test_less_is_promised_on_smaller_discs_of_reused_showers():
+    """What is not known of the design effect weighs more there; showers that are used once have none."""
+    for n_use, factor in ((1, 1.0), (10, 1.2)):
+        bins = synthetic([[30, 30]], n_use=n_use, design=1.1)
+        raised = [
+            found.sure[0] / found.events[0]
+            for found in (needs(list(bins.pilots), 20.0, bins=bins, radius=radius) for radius in (564.19, 100.0))
+        ]
+        assert (raised[1] >= raised[0] * factor * (1 - 1e-6)).all()
+    np.testing.assert_allclose(raised[0], sure_factor(30.0, 400.0, n_bins=2), rtol=1e-3)
+
+
 # --- targets ----------------------------------------------------------------------------------------------------------
 def test_targets_per_bin_scale_the_needs(pilots):
     flat, zenith = needs(pilots, pilots[0].zenith), pilots[0].zenith
@@ -181,9 +204,10 @@ def test_targets_per_bin_scale_the_needs(pilots):
 
 def test_targets_per_bin_stand_alone(small_sample):
     file = DL2File(sorted(small_sample.folder.glob("*.dl2.fits*"))[0])
+    looser = BinTargets(per_bin={"edges": ["0.1 TeV", "1 TeV"], "uncertainty": [0.1]})
     both = Metrics(uncertainty_effective_area=TARGET, energy_estimate=TARGET)
     with pytest.raises(ProdconfError, match="targets per bin must stand alone"):
-        pilot_bins([pilot_statistics(file, both)], targets=BinTargets())
+        pilot_bins([pilot_statistics(file, both)], targets=looser)
 
 
 # --- limits along the energy ------------------------------------------------------------------------------------------

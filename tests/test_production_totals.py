@@ -30,7 +30,9 @@ TARGET = 0.05
 
 def pilot_of(counts, zenith, n_use=5, design=1.5):
     """Stand for a pilot: only what needs read of it."""
-    return SimpleNamespace(zenith=zenith, azimuth=0.0, n_use=n_use, thrown_area=np.pi * 1000.0**2, source=f"{zenith}")
+    return SimpleNamespace(
+        zenith=zenith, azimuth=0.0, n_use=n_use, thrown_area=np.pi * 1000.0**2, source=f"{zenith}", index=2.0
+    )
 
 
 def pointings(counts, *, true=1.0, uses=(5,), radius=None, viewcone=None):
@@ -39,7 +41,8 @@ def pointings(counts, *, true=1.0, uses=(5,), radius=None, viewcone=None):
     pilots = tuple(pilot_of(row, 20.0 + 40 * i) for i, row in enumerate(counts))
     full = np.ones_like(counts)
     per_area = 1 / np.minimum(1, CENTRE) ** 1.2 * full * true
-    bins = PilotBins(pilots, EDGES, per_area, counts, full / TARGET**2, 1.5 * full, full > 0)
+    slope = 0.0 * full
+    bins = PilotBins(pilots, EDGES, per_area, counts, full / TARGET**2, 1.5 * full, counts, slope, full > 0)
     place = np.array([p.zenith for p in pilots]), np.zeros(len(pilots)), np.full(len(pilots), 0.24)
     points = PilotPoints(*place)
     radius = np.broadcast_to(800.0 if radius is None else radius, counts.shape)
@@ -151,9 +154,11 @@ def test_pointings_without_a_known_bin_are_left_out():
         propose(replace(where, needs={5: nothing}), MODEL, energy_range=(0.003, 330))
 
 
-def test_energies_of_today_must_hold_the_targets():
-    with pytest.raises(ProdconfError, match="energy_range"):
-        propose(pointings(MANY), MODEL, energy_range=(0.1, 330))
+def test_energies_of_today_hold_the_targets_and_are_those_of_each_pointing():
+    low, high = np.array([0.003, 0.2]), np.array([330.0, 10.0])
+    made = propose(pointings(MANY), MODEL, energy_range=(low, high))
+    np.testing.assert_allclose(made.today.energy_min[:, 0], [0.003, EDGES[0]])
+    np.testing.assert_allclose(made.today.energy_max[:, 0], [330.0, EDGES[-1]])
 
 
 # --- bands ------------------------------------------------------------------------------------------------------------
