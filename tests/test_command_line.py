@@ -18,7 +18,7 @@ from prodconf.metrics import write_metrics
 from prodconf.plan_configuration import PlanConfiguration, example_configuration
 from prodconf.toy_production import SampleSize, sample_metrics, sample_models, write_pilot
 
-COMMANDS = ("plan", "inspect", "sample")
+COMMANDS = ("plan", "validate-plan", "inspect", "sample")
 OUTPUTS = ["corsika_limits.ecsv", "grid.ecsv", "report.html", "statistics.ecsv"]
 
 
