@@ -322,7 +322,7 @@ def evaluate(
         estimate=estimate,
     )
 
-# %% ../nbs/82_study_pilots.ipynb #7a71947b
+# %% ../nbs/82_study_pilots.ipynb #0dd82746
 def changed_configuration(
     pilots: StudyPilots,
     *,
@@ -427,7 +427,10 @@ def _plan(pilots: StudyPilots, configuration: PlanConfiguration, target: float |
     evaluations = [
         evaluate(pilots, name, target=target, index=configuration.spectral_index) for name in pilots.event_names
     ]
-    return assemble_plan(replace(pilots.inputs, configuration=configuration), limits, evaluations)
+    inputs = replace(
+        pilots.inputs, configuration=configuration, cost=None
+    )  # the study of the allocation divides by itself
+    return assemble_plan(inputs, limits, evaluations)
 
 # %% ../nbs/82_study_pilots.ipynb #e3a3bd32
 def _summarise(

@@ -19,6 +19,7 @@ import pytest
 import test_study_pilots as shared
 
 from prodconf import studio
+from prodconf.allocation_study import allocation
 from prodconf.errors import ProdconfError, ProdconfWarning
 from prodconf.grid_study import grid
 from prodconf.limits_study import limits
@@ -230,7 +231,7 @@ def command(plan: Path, folder: Path):
     assert process.returncode == 128 + signal.SIGTERM
     end = time.monotonic() + 10
     while time.monotonic() < end and processes_with(str(temporary), "environ"):
-        time.sleep(0.2)
+        time.sleep(0.05)
     assert processes_with(str(temporary), "environ") == []
     assert list(temporary.iterdir()) == []
     with socket.socket() as probe:
@@ -238,14 +239,37 @@ def command(plan: Path, folder: Path):
 
 
 class Page:
-    """The studio as a user sees it."""
+    """The studio as a user sees it; what page and kernel send each other is listened to from before it is opened."""
 
     def __init__(self, page) -> None:
         self.page = page
+        self.answers, self.busy, self.last = 0, False, time.monotonic()
+        page.on("websocket", self._listen)
+
+    def _listen(self, socket) -> None:
+        socket.on("framesent", lambda _: self._note())
+        socket.on("framereceived", self._read)
+
+    def _note(self) -> None:
+        self.last = time.monotonic()
+
+    def _read(self, frame) -> None:
+        self._note()
+        data = frame.encode() if isinstance(frame, str) else frame
+        if state := re.search(rb'"execution_state": *"(busy|idle)"', data):
+            self.busy = state[1] == b"busy"
+            self.answers += not self.busy
+
+    def quiet(self, seconds: float = 0.25, patience: float = 20) -> None:
+        """Wait until the kernel has nothing to do, and neither side has said anything for some time from now on."""
+        begin = time.monotonic()
+        while self.busy or time.monotonic() - max(begin, self.last) < seconds:
+            assert time.monotonic() < begin + patience, "page and kernel do not come to rest"
+            self.page.wait_for_timeout(50)
 
     def choose(self, tab: str) -> None:
         self.page.get_by_role("tab", name=tab, exact=True).click()
-        self.page.wait_for_timeout(200)
+        self.quiet()
 
     def slider(self, words: str):
         """Return the slider with these words in the tab that is seen."""
@@ -277,19 +301,15 @@ class Page:
     def stays(self, wanted) -> None:
         """Wait for an answer, and check that nothing in the page changes it afterwards."""
         self.wait_for(wanted)
-        self.page.wait_for_timeout(1500)
+        self.quiet(0.6)
         self.wait_for(wanted)
 
     def settle(self) -> str:
         """Wait until a tab shows an answer or a message that stays; return its text."""
-        before, end = "", time.monotonic() + 20
-        while time.monotonic() < end:
-            self.page.wait_for_timeout(250)
-            text = "\n".join(self.page.locator(".prodconf-words:visible").all_inner_texts())
-            if text and text == before:
-                return text
-            before = text
-        raise AssertionError("the page does not come to rest")
+        self.quiet()
+        text = "\n".join(self.page.locator(".prodconf-words:visible").all_inner_texts())
+        assert text, "the page shows nothing"
+        return text
 
 
 def on_steps(readout: str, low: float = -4.0, step: float = 0.02) -> float:
@@ -324,6 +344,7 @@ def move_each(page: Page, pilots) -> None:
     page.press("radius", "ArrowRight")
     page.wait_for(lambda: statistics(pilots, **asked, radius=float(page.readout("radius"))).table)
     assert float(page.readout("radius")) > before
+    asked |= move_allocation(page, pilots, asked)
     page.choose("grid")
     page.stays(lambda: grid(pilots, **asked).table)
     page.press("pointings per deg", "ArrowRight")
@@ -331,9 +352,54 @@ def move_each(page: Page, pilots) -> None:
     assert float(page.readout("pointings per deg")) > 0.00501
 
 
+def move_allocation(page: Page, pilots, asked: dict) -> dict:
+    """Move the sliders of the allocation and its two switches; return what other panels share."""
+    page.choose("allocation")
+    page.stays(lambda: allocation(pilots, **asked).table)
+    page.press("slices of energy", "ArrowRight")
+    own = asked | {"slices": 4}
+    page.wait_for(lambda: allocation(pilots, **own).table)
+    assert page.readout("slices of energy") == "4"
+    page.page.get_by_text("fix the index").click()
+    page.press("spectral index", "ArrowRight")
+    own["index"] = 2.05
+    page.wait_for(lambda: allocation(pilots, **own).table)
+    page.page.get_by_text("spend a budget").click()
+    page.press("CPU-hours", "ArrowRight")
+    page.wait_for(lambda: allocation(pilots, **own, budget=on_steps(page.readout("CPU-hours"), low=-1.0)).table)
+    page.page.get_by_text("spend a budget").click()
+    page.press("uses of a shower", "ArrowRight")
+    own["n_use"] += 1
+    page.press("target uncertainty", "ArrowRight")
+    page.wait_for(
+        lambda: allocation(pilots, **own, target=on_steps(page.readout("target uncertainty"), np.log10(0.002))).table
+    )
+    page.page.get_by_role("button", name="as planned").locator("visible=true").click()
+    asked = {name: value for name, value in asked.items() if name != "n_use"}
+    page.wait_for(lambda: allocation(pilots, **asked).table)
+    return {"n_use": shared.N_USE}
+
+
+def nothing_overflows(page: Page) -> None:
+    """On the screen of a telephone nothing of the page lies beyond its edge."""
+    size = page.page.viewport_size
+    page.page.set_viewport_size({"width": 400, "height": 1000})
+    for tab in ("limits", "statistics", "allocation", "grid"):
+        page.choose(tab)
+        assert page.page.evaluate("document.documentElement.scrollWidth") <= 400, tab
+        labels = page.page.locator(".widget-label:visible, .widget-readout:visible")
+        cut = labels.evaluate_all(
+            "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).map(o => o.innerText)"
+        )
+        assert cut == [], tab
+    page.page.set_viewport_size(size)
+    page.quiet()
+
+
 ENDS = {
     "limits": ("loss fraction",),
     "statistics": ("energies", "radius"),
+    "allocation": ("slices of energy",),
     "grid": ("zenith",),
 }  # every control is put to its ends without a browser in test_study_panels
 
@@ -373,11 +439,13 @@ def test_moved_sliders_show_the_numbers_of_the_functions(sample, pilots, tmp_pat
             view.on("request", lambda request: requests.append(request.url))
             view.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
             view.on("pageerror", lambda error: errors.append(str(error)))
+            page = Page(view)
             view.goto(url)
             view.wait_for_selector(".prodconf-study", timeout=60_000)
-            page = Page(view)
             move_each(page, pilots)
             to_the_ends(page)
+            nothing_overflows(page)
+            assert page.answers > 20  # the kernel was heard
             base = url.partition("/?")[0]
             own = (base, base.replace("http", "ws", 1), "data:", "blob:")
             assert [one for one in requests if not one.startswith(own)] == []

@@ -12,15 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prodconf import study_panels
+from prodconf.allocation_study import allocation
 from prodconf.corsika_limits_table import write_limits
 from prodconf.errors import ProdconfError
 from prodconf.grid_study import grid
 from prodconf.limits_study import limits
+from prodconf.simulation_cost import COST_UNITS, CostModel, cost_entry, read_cost_model
 from prodconf.statistics_study import statistics
-from prodconf.study_panels import Answer, FileRow, Studio, message_html, sentences_html, table_html
-from prodconf.study_settings import GRID, LIMITS, STATISTICS, StudySettings, load_settings
+from prodconf.study_panels import Answer, Control, FileRow, Studio, _Switched, message_html, sentences_html, table_html
+from prodconf.study_settings import ALLOCATION, GRID, LIMITS, STATISTICS, StudySettings, load_settings
 
-STUDIES = {"limits": (limits, LIMITS), "statistics": (statistics, STATISTICS), "grid": (grid, GRID)}
+STUDIES = {
+    "limits": (limits, LIMITS),
+    "statistics": (statistics, STATISTICS),
+    "allocation": (allocation, ALLOCATION),
+    "grid": (grid, GRID),
+}
 HOSTILE = "<script>alert('x')</script>"
 
 
@@ -43,7 +50,8 @@ def shared_studio(pilots, tmp_path_factory):
 @pytest.fixture
 def studio(shared_studio):
     shared_studio.tabs.selected_index = 0
-    shared_studio.use(StudySettings())
+    if shared_studio.settings != StudySettings() or shown(shared_studio).study is None:
+        shared_studio.use(StudySettings())
     return shared_studio
 
 
@@ -110,7 +118,7 @@ def choose_tab(studio: Studio, name: str) -> None:
 # ---------------------------------------------------------------- what is shown
 
 
-def test_all_three_tabs_show_the_plan(studio):
+def test_all_tabs_show_the_plan(studio):
     for name, (function, _) in STUDIES.items():
         choose_tab(studio, name)
         check(studio)
@@ -134,12 +142,15 @@ def ends_of(widget) -> list:
     if isinstance(widget, (widgets.FloatSlider, widgets.IntSlider)):
         middle = (widget.min + widget.max) // 2
         return [widget.min, widget.max, middle, widget.min + 1, widget.max - 1]
+    if isinstance(widget, _Switched):
+        return [*ends_of(widget.number.widget)[:3], widget.off]
     return [None, {"seconds_per_shower": "1e12 s"}, {"bytes_per_event": "0.001 byte"}]
 
 
 CONTROLS = {
     "limits": ("sub_array", "multiplicity", "loss_fraction", "confidence"),
     "statistics": ("target", "energy_range", "spectral_index", "radius", "viewcone", "n_use", "cost"),
+    "allocation": ("target", "slices", "index", "budget", "n_use", "cost"),
     "grid": ("density", "zenith", "azimuth"),
 }
 
@@ -277,6 +288,107 @@ def test_costs_are_shown_when_they_are_known(studio):
     check(studio)
 
 
+def test_every_number_of_a_cost_model_has_a_field(studio):
+    choose_tab(studio, "statistics")
+    widget = studio.panels["statistics"].controls["cost"].widget
+    assert set(widget.fields) == set(COST_UNITS)
+    assert widget.value is None
+    assert widget.fields["energy_power"].value == 1.0
+    widget.fields["energy_power"].value = 0.9
+    assert widget.value is None
+    widget.fields["seconds_per_event_tev"].value = 0.3
+    assert studio.settings.cost == {"seconds_per_event_tev": "0.3 s/TeV", "energy_power": 0.9}
+    check(studio)
+    model = CostModel(1.0, 2.0, 3.0, 4.0, 5.0, 0.8, 6.0)
+    widget.value = cost_entry(model)
+    assert {name: one.value for name, one in widget.fields.items()} == vars(model)
+    assert read_cost_model(widget.value) == model
+    widget.value = None
+    assert {name: one.value for name, one in widget.fields.items()} == {
+        name: getattr(CostModel, name) for name in COST_UNITS
+    }
+
+
+def test_a_switch_and_its_slider_are_one_setting(studio):
+    """Moved by a user: the switch brings the number and takes it away; the slider stands still without it."""
+    choose_tab(studio, "allocation")
+    controls = studio.panels["allocation"].controls
+    budget, index = (controls[name].widget for name in ("budget", "index"))
+    assert (budget.value, index.value) == (None, "free")
+    assert budget.number.widget.disabled
+    for _ in range(2):
+        budget.switch.widget.value = True
+        assert studio.settings.budget == budget.number.widget.value
+        assert not budget.number.widget.disabled
+        check(studio)
+        assert shown(studio).study.budget == studio.settings.budget
+        budget.switch.widget.value = False
+        assert studio.settings.budget is None
+        check(studio)
+    index.switch.widget.value = True
+    index.number.widget.value = 1.55
+    assert studio.settings.index == shown(studio).study.index == 1.55
+    check(studio)
+    index.switch.widget.value = False
+    assert studio.settings.index == "free"
+    check(studio)
+
+
+def test_a_switch_shows_what_it_is_given(studio):
+    choose_tab(studio, "allocation")
+    controls = studio.panels["allocation"].controls
+    studio.use(StudySettings(budget=12.34, index=2.5, slices=5))
+    assert controls["budget"].widget.switch.widget.value
+    assert controls["budget"].widget.number.widget.value == pytest.approx(12.34)
+    assert controls["index"].widget.number.widget.value == 2.5
+    assert studio.settings.budget == 12.34  # showing is not setting
+    controls["budget"].widget.number.widget.value = 12.4  # a browser rounds to the steps of its slider
+    assert studio.settings.budget == 12.34
+    studio.use(StudySettings())
+    assert not controls["budget"].widget.switch.widget.value
+    assert not controls["index"].widget.switch.widget.value
+    assert (controls["budget"].widget.value, controls["slices"].widget.value) == (None, 3)
+    check(studio)
+
+
+def test_a_switch_of_its_own():
+    told = []
+    widget = _Switched("on", widgets.IntSlider(min=1, max=9, value=4), off="none")
+    control = Control("x", widget)
+    control.on_change(lambda one: told.append(one.setting))
+    control.show(7)
+    assert (told, widget.value, widget.number.widget.value, widget.switch.widget.value) == ([], 7, 7, True)
+    widget.number.widget.value = 8
+    widget.switch.widget.value = False
+    widget.number.widget.value = 2  # off: nothing is told
+    widget.switch.widget.value = True
+    assert told == [8, "none", 2]
+    control.show("none")
+    assert (told, widget.switch.widget.value, widget.number.widget.disabled) == ([8, "none", 2], False, True)
+
+
+def test_the_cost_of_one_panel_is_that_of_the_other(studio):
+    choose_tab(studio, "allocation")
+    own, other = (studio.panels[name].controls["cost"].widget for name in ("allocation", "statistics"))
+    assert read_cost_model(own.value) == studio.pilots.inputs.cost  # of the plan
+    own.fields["bytes_per_trigger"].value = 0.0
+    own.fields["seconds_per_event"].value = 2.5
+    check(studio)
+    assert studio.settings.cost == own.value
+    choose_tab(studio, "statistics")
+    assert other.value == own.value
+    check(studio)
+    other.fields["seconds_per_event"].value = 3.5
+    choose_tab(studio, "allocation")
+    assert own.fields["seconds_per_event"].value == 3.5
+    check(studio)
+    studio.panels["allocation"].reset.click()
+    assert read_cost_model(own.value) == studio.pilots.inputs.cost
+    choose_tab(studio, "statistics")
+    assert other.value is None
+    assert other.fields["seconds_per_event"].value == 0
+
+
 def test_the_time_is_told(studio):
     assert re.fullmatch(r"answered in \d+ ms", shown(studio).time.value)
     assert shown(studio).seconds > 0
@@ -298,7 +410,8 @@ def test_texts_are_shown_as_they_are():
 
 def test_hostile_names_stay_text(sample, tmp_path):
     arrays = {HOSTILE: {"telescopes": "all", "multiplicity": 2}, "b": {"telescopes": ["onerror=alert(1)"]}}
-    pilots = shared.read_pilots(shared.changed(sample, tmp_path, name=HOSTILE, sub_arrays=arrays, dl2_events=None))
+    one = {"reduced_events": ["za60_az0*.hdf5"], "dl2_events": None}
+    pilots = shared.read_pilots(shared.changed(sample, tmp_path, name=HOSTILE, sub_arrays=arrays, **one))
     studio = Studio(pilots, folder=tmp_path)
     pages = [studio.children[0].value]
     for one in (HOSTILE, "b"):
@@ -453,6 +566,17 @@ def every_tab(studio: Studio) -> dict[str, Answer]:
         choose_tab(studio, tab)
         check(studio)
     return {name: panel.answer for name, panel in studio.panels.items()}
+
+
+def test_a_plan_without_a_cost_is_asked_for_one(sample, tmp_path):
+    one = {"dl2_events": [{"files": ["za60_az0*.dl2.fits"], "nsb_level": 0.24}], "reduced_events": ["za60_az0*.hdf5"]}
+    studio = Studio(shared.read_pilots(shared.changed(sample, tmp_path, cost=None, allocation=None, **one)))
+    choose_tab(studio, "allocation")
+    check(studio)
+    assert "cost must be given" in shown(studio).words.value
+    studio.panels["allocation"].controls["cost"].widget.fields["seconds_per_tev"].value = 10.0
+    check(studio)
+    assert shown(studio).study is not None
 
 
 def test_a_plan_without_reconstructed_events(sample, tmp_path):

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import test_study_pilots as shared
 import yaml
+from astropy import units as u
 
+from prodconf.allocation_study import allocation
 from prodconf.errors import ProdconfError
 from prodconf.grid_study import grid
 from prodconf.limits_study import limits
@@ -16,10 +18,12 @@ from prodconf.production_plan import plan_production
 from prodconf.statistics_study import statistics
 from prodconf.study_pilots import evaluate
 from prodconf.study_settings import (
+    ALLOCATION,
     GRID,
     LIMITS,
     STATISTICS,
     StudySettings,
+    _fixed,
     load_settings,
     save_settings,
     settings_configuration,
@@ -39,10 +43,13 @@ ALL = StudySettings(
     radius=912.5,
     viewcone=4.3,
     n_use=7,
-    cost={"seconds_per_shower": "20.0 s", "bytes_per_event": "2000.0 byte"},
+    cost={"seconds_per_shower": "20.0 s", "bytes_per_event": "2000.0 byte", "energy_power": 0.9},
     density=0.0123,
     zenith=(25.0, 51.0),
     azimuth=(300.0, 60.0),
+    slices=4,
+    index=1.7,
+    budget=123.4,
 )
 
 
@@ -58,7 +65,7 @@ def pilots(sample):
 
 def same_answers(pilots, one: StudySettings, other: StudySettings) -> None:
     """Check that the studies answer the same with both."""
-    for study, names in ((limits, LIMITS), (statistics, STATISTICS), (grid, GRID)):
+    for study, names in ((limits, LIMITS), (statistics, STATISTICS), (allocation, ALLOCATION), (grid, GRID)):
         assert study(pilots, **one.chosen(names)).table == study(pilots, **other.chosen(names)).table
 
 
@@ -192,6 +199,13 @@ def test_settings_of_other_pilots_are_refused(sample, pilots, tmp_path):
         (StudySettings(sub_array="none"), "sub_array"),
         (StudySettings(radius=float("nan")), "radius"),
         (StudySettings(cost={"seconds": "1 s"}), "cost"),
+        (StudySettings(slices=0), "slices"),
+        (StudySettings(slices=9), "slices"),
+        (StudySettings(slices=2.5), "slices"),
+        (StudySettings(index=-1.0), "index"),
+        (StudySettings(index="steep"), "index"),
+        (StudySettings(budget=0.0), "budget"),
+        (StudySettings(budget=float("inf")), "budget"),
     ],
     ids=str,
 )
@@ -211,6 +225,38 @@ def test_the_plan_ignores_what_if(sample, tmp_path):
     assert plan.summary == wanted.summary
     assert settings_of(plan.configuration) == StudySettings(
         radius=10.0, viewcone=1.0, n_use=3, density=0.5, energy_range=(1.0, 2.0)
+    )
+
+
+def test_a_free_index_and_a_budget_with_a_unit_are_kept(pilots, tmp_path):
+    save_settings(pilots, StudySettings(index="free", budget=7200 * u.s), tmp_path / "study.yml")
+    text = yaml.safe_load((tmp_path / "study.yml").read_text(encoding="utf-8"))
+    assert text["what_if"] == {"index": "free", "budget": pytest.approx(2.0)}
+    again = load_settings(pilots, tmp_path / "study.yml")
+    assert (again.index, again.slices) == ("free", None)
+    assert again.budget == pytest.approx(2.0)
+
+
+def test_a_plan_with_job_logs_is_the_same_from_another_folder(pilots, tmp_path):
+    """The name of the table is relative to the plan, as all names are."""
+    configuration = pilots.configuration
+    (tmp_path / "a").mkdir()
+    data = {
+        place: _fixed(
+            configuration.model_copy(update={"cost": {"job_logs": name, "bytes_per_event": "1 kB"}}),
+            place,
+            None,
+            "full array",
+        )
+        for place, name in ((tmp_path, "jobs.ecsv"), (tmp_path / "a", "../jobs.ecsv"))
+    }
+    assert (
+        data[tmp_path]["cost"]
+        == data[tmp_path / "a"]["cost"]
+        == {
+            "job_logs": str(tmp_path / "jobs.ecsv"),
+            "bytes_per_event": "1 kB",
+        }
     )
 
 
