@@ -134,7 +134,7 @@ _GRID = {
     "n_events_status": "",
 }
 
-# %% ../nbs/79_plan_report.ipynb #eb841884
+# %% ../nbs/79_plan_report.ipynb #2f92b156
 _SLICES = {
     "zenith": "zenith",
     "azimuth": "azimuth",
@@ -147,6 +147,7 @@ _SLICES = {
     "n_use": "uses",
     "n_showers": "showers",
     "n_events": "events",
+    "uncertainty": "± of needed",
     "n_runs": "jobs",
     "cpu_hours": "CPU",
     "storage": "storage",

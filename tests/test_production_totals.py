@@ -78,6 +78,13 @@ def test_slices_and_jobs_add_up_to_the_last_event(length, uses):
             by_hand[row["point"]] += row[name]
         assert by_hand.tolist() == table[name].tolist()
     assert table["n_runs"].sum() == len(jobs)
+    for row in made.points:
+        mine = table[table["point"] == row["point"]]
+        for name in ("n_showers", "n_events", "n_runs"):
+            assert row[name] == mine[name].sum()
+        np.testing.assert_allclose(row["cpu_hours"].value, mine["cpu_hours"].value.sum(), rtol=1e-12)
+    assert 0 < made.needed.slices[made.proposed.n_events > 0].min() < 0.1  # 400 events: 5 % each, less for the largest
+    assert (made.points["uncertainty"] < made.needed.slices.max()).all()
     np.testing.assert_allclose(table["cpu_hours"].sum(), jobs["cpu_hours"].sum(), rtol=1e-12)
     assert (table["n_events"] == table["n_showers"] * table["n_use"]).all()
     assert (table["n_events"] >= table["n_events_required"]).all()
