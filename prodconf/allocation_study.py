@@ -365,7 +365,7 @@ def _slices(wanted: Needs, model: CostModel, choice: _Choice) -> Allocation:
     moved = {name: getattr(found, name) + first * there for name in ("first", "last", "deciding_bin")}
     return replace(found, **moved)
 
-# %% ../nbs/87_allocation_study.ipynb #56237d96
+# %% ../nbs/87_allocation_study.ipynb #15920fb2
 def allocation(
     pilots: StudyPilots,
     *,
@@ -464,7 +464,7 @@ def _study(
     own = resized(found, bent, model)
     estimate = resized(own, pointing.wanted(None, thrown=own), model)
     single = spectrum(wanted, model, index=today[0], energy_range=today[1])
-    hours = (float(single.seconds.sum() / 3600), float(own.seconds.sum() / 3600))
+    hours, floor = [float(one.seconds.sum() / 3600) for one in (single, own)], least_hours(pointing, model, own)
     factors, best, need = (1.0, 1.0), None, next(iter(pointing.needs.values()))
     if choice.budget is not None:
         (single, before), (own, after) = (scaled(one, choice.budget) for one in (single, own))
@@ -483,8 +483,8 @@ def _study(
         proposed=own,
         today_index=today[0],
         factors=factors,
-        hours=hours,
-        floor_hours=least_hours(pointing, model, own),
+        hours=(hours[0], hours[1]),
+        floor_hours=floor,
         estimate=estimate,
         needed=hours_band(estimate, pointing),
         best=best,

@@ -134,7 +134,7 @@ _GRID = {
     "n_events_status": "",
 }
 
-# %% ../nbs/79_plan_report.ipynb #2f92b156
+# %% ../nbs/79_plan_report.ipynb #4b162f55
 _SLICES = {
     "zenith": "zenith",
     "azimuth": "azimuth",
@@ -153,6 +153,17 @@ _SLICES = {
     "storage": "storage",
     "deciding_min": "decided from",
     "deciding_max": "to",
+}
+_POINTS = {
+    "zenith": "zenith",
+    "azimuth": "azimuth",
+    "nsb_level": "NSB",
+    "n_showers": "showers",
+    "n_events": "events",
+    "n_runs": "jobs",
+    "cpu_hours": "CPU",
+    "uncertainty": "± of needed",
+    "storage": "storage",
 }
 _TOTALS = {
     "name": "production",
@@ -176,7 +187,7 @@ def _limit_reasons(plan: ProductionPlan) -> list[tuple[str, str, str, str]]:
                 found.append((place, pilot.sub_array, quantity, f"{limit.verdict}: {limit.reason}"))
     return found
 
-# %% ../nbs/79_plan_report.ipynb #4fe99192
+# %% ../nbs/79_plan_report.ipynb #dba26229
 _TEMPLATE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Production plan: {{ name }}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -200,7 +211,7 @@ figure {margin: 1rem 0} figcaption {font-size: 13px; color: #555} img {max-width
 {% for row in grid.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table></div>
 {% if slices %}<h2>The cheapest way</h2>
-{% for part in (totals, slices) %}<div class="wide"><table><tr>{% for head in part.head %}<th>{{ head }}</th>
+{% for part in (totals, points, slices) %}<div class="wide"><table><tr>{% for head in part.head %}<th>{{ head }}</th>
 {% endfor %}</tr>
 {% for row in part.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table></div>
@@ -221,7 +232,7 @@ figure {margin: 1rem 0} figcaption {font-size: 13px; color: #555} img {max-width
 </body></html>
 """
 
-# %% ../nbs/79_plan_report.ipynb #b06e58ed
+# %% ../nbs/79_plan_report.ipynb #5a5d4cec
 def render_report(plan: ProductionPlan, *, provenance: dict[str, Any]) -> str:
     """
     Write a plan as one self-contained HTML page.
@@ -246,6 +257,7 @@ def render_report(plan: ProductionPlan, *, provenance: dict[str, Any]) -> str:
         figures=[{"caption": caption, "png": _png(figure)} for _, caption, figure in figures(plan)],
         grid=_table(plan.production, _GRID),
         totals=None if plan.proposal is None else _table(plan.proposal.comparison, _TOTALS),
+        points=None if plan.proposal is None else _table(plan.proposal.points, _POINTS),
         slices=None if plan.proposal is None else _table(plan.proposal.slices, _SLICES),
         reasons=_limit_reasons(plan),
         notes=plan.notes,

@@ -170,6 +170,7 @@ def test_a_budget_scales_all_uncertainties(pilots, plain, share):
     assert study.factors[1] == pytest.approx(factor, rel=1e-9)
     assert study.factors[0] == pytest.approx((hours / plain.hours[0]) ** -0.5, rel=1e-9)
     assert study.hours == plain.hours
+    assert study.floor_hours == plain.floor_hours  # whatever is spent
     for one, other in ((study.proposed, plain.proposed), (study.today, plain.today)):
         assert one.seconds.sum() / 3600 == pytest.approx(hours, rel=1e-9)
         np.testing.assert_allclose(one.n_events, scaled(other, hours)[0].n_events)
