@@ -18,11 +18,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from prodconf.loss_tails import TailSummary, tail_limit
-from prodconf.production_plan import plan_production
-from prodconf.reduced_events import iterate
-from prodconf.toy_models import ArrayModel, simulate
-from prodconf.toy_production import SampleSize, write_pilot, write_sample
+from prodconf.formulas.loss_tails import TailSummary, tail_limit
+from prodconf.plan.main_job import plan_production
+from prodconf.events.reduced import iterate
+from prodconf.toys.models import ArrayModel, simulate
+from prodconf.toys.sample import SampleSize, write_pilot, write_sample
 
 
 def timed(action: Callable[[], object], repeats: int) -> list[float]:
@@ -57,7 +57,7 @@ def draw(rows: int) -> None:
 
 def peak_of_reading(path: Path) -> float:
     """Return peak memory in MB of a fresh process that streams the file."""
-    code = f"from prodconf.reduced_events import iterate\nfor c in iterate({str(path)!r}): pass\n"
+    code = f"from prodconf.events.reduced import iterate\nfor c in iterate({str(path)!r}): pass\n"
     # VmHWM, not ru_maxrss: the latter starts at what the parent had when it forked
     code += "print(next(int(line.split()[1]) / 1024 for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)

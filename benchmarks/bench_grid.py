@@ -107,7 +107,7 @@ WRITE = (
     + """
 import os
 from prodconf.generate_production_grid import GridGeneration
-from prodconf.grid_tables import write_grid
+from prodconf.grid.tables import write_grid
 grid = GridGeneration(job["axes"], telescope_ids=[1], **options).generate_table()
 empty, start, clock = peak(), time.process_time(), time.perf_counter()
 write_grid(grid, job["output"])

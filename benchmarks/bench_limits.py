@@ -39,9 +39,9 @@ path, arrays = sys.argv[1], json.loads(sys.argv[2])
 OURS = (
     PEAK
     + """
-from prodconf.pilot_groups import group_files
-from prodconf.pilot_limits import pilot_limits
-from prodconf.sub_arrays import SubArray
+from prodconf.events.groups import group_files
+from prodconf.limits.pilots import pilot_limits
+from prodconf.events.sub_arrays import SubArray
 start = time.perf_counter()
 chosen = [SubArray(str(k), None if names is None else tuple(names)) for k, names in enumerate(arrays)]
 (group,) = group_files([path])
@@ -168,8 +168,8 @@ def environment(folder: Path, version: str) -> str:
 PRODUCTION = (
     PEAK
     + """
-from prodconf.limits_production import derive_limits
-from prodconf.sub_arrays import SubArray
+from prodconf.limits.production import derive_limits
+from prodconf.events.sub_arrays import SubArray
 from pathlib import Path
 if __name__ == "__main__":
     chosen = [SubArray(str(k), None if names is None else tuple(names)) for k, names in enumerate(arrays)]

@@ -29,16 +29,16 @@ import numpy as np
 import yaml
 from astropy.table import Table
 
-from prodconf.errors import ProdconfError, ProdconfWarning
-from prodconf.event_tails import EventTails
-from prodconf.grid_study import grid
-from prodconf.limits_study import limits
-from prodconf.pilot_limits import FileSummary, LimitRequest
-from prodconf.production_plan import plan_sub_arrays
-from prodconf.statistics_study import statistics
-from prodconf.study_figures import to_svg
-from prodconf.study_pilots import StudyPilots, _trigger_tails, largest_loss, multiplicities, place_name, read_pilots
-from prodconf.toy_production import write_sample
+from prodconf.core.errors import ProdconfError, ProdconfWarning
+from prodconf.limits.tails import EventTails
+from prodconf.studies.grid import grid
+from prodconf.studies.limits import limits
+from prodconf.limits.pilots import FileSummary, LimitRequest
+from prodconf.plan.main_job import plan_sub_arrays
+from prodconf.studies.statistics import statistics
+from prodconf.core.drawing import to_svg
+from prodconf.studies.pilots import StudyPilots, _trigger_tails, largest_loss, multiplicities, place_name, read_pilots
+from prodconf.toys.sample import write_sample
 
 BLOCK = 1 << 18
 LOSS = 1e-3

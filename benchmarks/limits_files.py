@@ -6,8 +6,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from prodconf.loss_tails import minimum_triggers
-from prodconf.shower_frame import angular_distance, core_distance, offset_direction, shower_to_ground
+from prodconf.formulas.loss_tails import minimum_triggers
+from prodconf.sky.shower_frame import angular_distance, core_distance, offset_direction, shower_to_ground
 
 N_TELESCOPES = 13
 NAMES = [f"LSTN-{k:02d}" for k in range(1, 5)] + [f"MSTN-{k:02d}" for k in range(1, 10)]

@@ -7,10 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from prodconf import command_line
-from prodconf.errors import ProdconfWarning
-from prodconf.production_plan import plan_production
-from prodconf.toy_production import write_sample
+from prodconf.core.errors import ProdconfWarning
 
 settings.register_profile("short", parent=settings.default, max_examples=40)
 settings.register_profile("long", max_examples=1000)  # pytest --hypothesis-profile=long
@@ -30,12 +27,16 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def small_sample(tmp_path_factory):
     """Files of the small embedded sample; not to be changed."""
+    from prodconf.toys.sample import write_sample
+
     return write_sample(tmp_path_factory.mktemp("sample") / "pilots", size="small")
 
 
 @pytest.fixture(scope="session")
 def small_plan(small_sample, tmp_path_factory):
     """Plan of the small sample, and the folder it was written to; not to be changed."""
+    from prodconf.plan.main_job import plan_production
+
     folder = tmp_path_factory.mktemp("plan") / "plan"
     return plan_production(small_sample.configuration, folder), folder
 
@@ -45,6 +46,8 @@ def run(monkeypatch, capsys):
     """Call the program; return exit status, standard output and standard error."""
 
     def call(*arguments):
+        from prodconf import command_line
+
         monkeypatch.setattr(sys, "argv", ["prodconf", *map(str, arguments)])
         warnings.simplefilter("default", ProdconfWarning)  # what is not ours stays an error
         capsys.readouterr()

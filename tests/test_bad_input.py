@@ -17,11 +17,11 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable, Table, vstack
 
-from prodconf.corsika_limits_table import read_limits
-from prodconf.errors import ProdconfError, ProdconfWarning
-from prodconf.metrics import write_metrics
-from prodconf.production_plan import plan_production
-from prodconf.toy_production import SampleSize, sample_metrics, sample_models, write_pilot
+from prodconf.core.errors import ProdconfError, ProdconfWarning
+from prodconf.limits.table import read_limits
+from prodconf.plan.main_job import plan_production
+from prodconf.precision.targets import write_metrics
+from prodconf.toys.sample import SampleSize, sample_metrics, sample_models, write_pilot
 
 PLAN = {
     "reduced_events": "pilot.hdf5",
@@ -82,7 +82,7 @@ def figures():
 @pytest.fixture(autouse=True)
 def _few_figures(request, monkeypatch):
     if "figures" not in request.fixturenames:
-        monkeypatch.setattr("prodconf.plan_report.figures", lambda plan: iter(()))
+        monkeypatch.setattr("prodconf.plan.report.figures", lambda plan: iter(()))
 
 
 def configure(folder, plan=None, **changes):
@@ -765,7 +765,7 @@ def test_overwriting_is_all_or_nothing(place, refused, name):
 
 FULL_DISK = """
 import resource, sys
-from prodconf.errors import ProdconfError
+from prodconf.core.errors import ProdconfError
 {imports}
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 try:
@@ -774,7 +774,7 @@ except ProdconfError as error:
     print(error)
 """
 PLAN_IT = FULL_DISK.format(
-    imports="from prodconf.production_plan import plan_production",
+    imports="from prodconf.plan.main_job import plan_production",
     work="plan_production(sys.argv[2], sys.argv[3], overwrite=True)",
 )
 

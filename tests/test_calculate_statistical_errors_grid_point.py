@@ -11,9 +11,9 @@ from astropy import units as u
 from astropy.io import fits
 
 from prodconf.calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
-from prodconf.dl2_events import DL2Header, write_dl2
-from prodconf.errors import ProdconfError, ProdconfWarning
-from prodconf.metrics import Metric, Metrics, parse_metrics, read_metrics
+from prodconf.core.errors import ProdconfError, ProdconfWarning
+from prodconf.events.dl2 import DL2Header, write_dl2
+from prodconf.precision.targets import Metric, Metrics, parse_metrics, read_metrics
 
 NAME = "dl2/prod6_LaPalma-{}deg_gamma_cone.N.Am-4LSTs09MSTs_ID0_reduced.fits"
 EDGES = np.round(np.logspace(np.log10(0.02), 2, 38), 12)

@@ -6,8 +6,8 @@ import astropy.units as u
 import pytest
 from astropy.table import QTable
 
-from prodconf.corsika_limits_table import write_limits
-from prodconf.metrics import Metric, Metrics, write_metrics
+from prodconf.limits.table import write_limits
+from prodconf.precision.targets import Metric, Metrics, write_metrics
 
 
 def keywords(text):

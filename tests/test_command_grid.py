@@ -9,7 +9,7 @@ import yaml
 from astropy import units as u
 from astropy.table import QTable
 
-from prodconf.corsika_limits_table import write_limits
+from prodconf.limits.table import write_limits
 
 AXES = {
     "azimuth": {"range": [0, 180], "binning": 2, "units": "deg"},

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from astropy.table import QTable
 
-from prodconf.corsika_limits_table import LIMITS, read_limits, write_limits
-from prodconf.reduced_events import iterate
-from prodconf.sub_arrays import SubArray
-from prodconf.toy_production import SampleSize, sample_models, write_pilot
+from prodconf.events.reduced import iterate
+from prodconf.events.sub_arrays import SubArray
+from prodconf.limits.table import LIMITS, read_limits, write_limits
+from prodconf.toys.sample import SampleSize, sample_models, write_pilot
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +233,7 @@ def test_a_sub_array_without_triggers_has_no_row_and_is_named(run, files, tmp_pa
 
 
 def test_checksums_on_request(run, pilots, tmp_path):
-    from prodconf.files import sha256
+    from prodconf.core.files import sha256
 
     assert run("limits", pilots / "a.reduced.hdf5", "--checksums", "-o", tmp_path / "l.ecsv")[0] == 0
     (entry,) = read_limits(tmp_path / "l.ecsv").meta["provenance"]["event_files"]
@@ -321,8 +321,8 @@ def test_a_killed_run_leaves_nothing_broken_and_can_be_run_again(pilots, files, 
 @pytest.fixture(scope="module")
 def tables(pilots, tmp_path_factory):
     """Limits of the two pointings in two tables."""
-    from prodconf.limits_production import derive_limits
-    from prodconf.limits_tables import limits_table
+    from prodconf.limits.production import derive_limits
+    from prodconf.limits.rows import limits_table
 
     folder, names = tmp_path_factory.mktemp("tables"), (["a", "b"], ["c"])
     for number, files in enumerate(names):

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 import prodconf
-from prodconf.configuration import validate
-from prodconf.errors import ProdconfError, ProdconfWarning
-from prodconf.metrics import write_metrics
-from prodconf.plan_configuration import PlanConfiguration, example_configuration
-from prodconf.toy_production import SampleSize, sample_metrics, sample_models, write_pilot
+from prodconf.core.configuration import validate
+from prodconf.core.errors import ProdconfError, ProdconfWarning
+from prodconf.plan.configuration import PlanConfiguration, example_configuration
+from prodconf.precision.targets import write_metrics
+from prodconf.toys.sample import SampleSize, sample_metrics, sample_models, write_pilot
 
 COMMANDS = ("plan", "validate-plan", "inspect", "sample")
 OUTPUTS = ["corsika_limits.ecsv", "grid.ecsv", "report.html", "statistics.ecsv"]
@@ -131,7 +131,7 @@ def test_several_lines_of_a_sentence_become_one(run, monkeypatch):
     def fail(*_, **__):
         raise ProdconfError("first\n   second\tthird")
 
-    monkeypatch.setattr("prodconf.production_plan.plan_production", fail)
+    monkeypatch.setattr("prodconf.plan.main_job.plan_production", fail)
     assert run("plan", "x.yml") == (1, "", "prodconf: first second third\n")
 
 
@@ -141,7 +141,7 @@ def test_what_is_not_foreseen_is_not_hidden(run, monkeypatch):
     def fail(*_, **__):
         raise AssertionError("a bug")
 
-    monkeypatch.setattr("prodconf.production_plan.plan_production", fail)
+    monkeypatch.setattr("prodconf.plan.main_job.plan_production", fail)
     with pytest.raises(AssertionError, match="a bug"):
         run("plan", "x.yml")
 
@@ -151,7 +151,7 @@ def test_interruption_is_said(run, monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("prodconf.production_plan.plan_production", interrupt)
+    monkeypatch.setattr("prodconf.plan.main_job.plan_production", interrupt)
     status, out, err = run("plan", "x.yml")
     assert (status, out) == (130, "")
     assert "interrupted" in one_line(err)
@@ -161,7 +161,7 @@ def test_interruption_while_writing_leaves_nothing(run, monkeypatch, pilot, tmp_
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("prodconf.production_plan.render_report", interrupt)
+    monkeypatch.setattr("prodconf.plan.main_job.render_report", interrupt)
     status, *_ = run("plan", pilot / "plan.yml", "-o", tmp_path / "out")
     assert status == 130
     assert os.listdir(tmp_path) == []
@@ -181,7 +181,7 @@ def test_plan_in_a_pipe(run, pilot, tmp_path):
 
 def test_written_names_what_was_written(run, pilot, tmp_path, monkeypatch):
     """Not what else lies in the folder; and no file of the earlier plan stays that this one does not have."""
-    monkeypatch.setattr("prodconf.production_plan.render_report", lambda *_, **__: "")
+    monkeypatch.setattr("prodconf.plan.main_job.render_report", lambda *_, **__: "")
     out = tmp_path / "out"
     run("plan", pilot / "plan.yml", "-o", out)
     (out / "notes.txt").write_text("mine")
@@ -201,7 +201,7 @@ def test_progress_on_a_terminal_only(run, pilot, monkeypatch, tmp_path):
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr("prodconf.production_plan.write_plan", lambda *_, **__: (tmp_path / "out").mkdir())
+    monkeypatch.setattr("prodconf.plan.main_job.write_plan", lambda *_, **__: (tmp_path / "out").mkdir())
     status, *_ = run("plan", pilot / "plan.yml", "-o", tmp_path / "out")
     assert status == 0
     assert "limits" in terminal.getvalue()
@@ -214,7 +214,7 @@ def test_a_warning_is_one_line(run, pilot, monkeypatch, tmp_path):
         (tmp_path / "out").mkdir()
         return SimpleNamespace(summary=["done"], notes=[])
 
-    monkeypatch.setattr("prodconf.production_plan.plan_production", warn)
+    monkeypatch.setattr("prodconf.plan.main_job.plan_production", warn)
     status, _, err = run("plan", pilot / "plan.yml", "-o", tmp_path / "out")
     assert (status, err) == (0, "warning: first second\n")
 
@@ -223,7 +223,7 @@ def test_sample_is_refused_before_it_is_made(run, tmp_path, monkeypatch):
     def never(*_, **__):
         raise AssertionError("simulated although the folder is taken")
 
-    monkeypatch.setattr("prodconf.toy_production.write_pilot", never)
+    monkeypatch.setattr("prodconf.toys.sample.write_pilot", never)
     (tmp_path / "mine.txt").write_text("mine")
     status, out, err = run("sample", tmp_path)
     assert (status, out) == (1, "")
@@ -311,7 +311,7 @@ def test_output_that_knows_few_characters(run, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdout", stream)
     (tmp_path / "out").mkdir()
     result = SimpleNamespace(summary=["This takes 4.4·10⁷ events."], notes=[])
-    monkeypatch.setattr("prodconf.production_plan.plan_production", lambda *_, **__: result)
+    monkeypatch.setattr("prodconf.plan.main_job.plan_production", lambda *_, **__: result)
     status, *_ = run("plan", "x.yml", "-o", tmp_path / "out")
     stream.flush()
     assert status == 0
@@ -336,7 +336,7 @@ def test_studio_help_names_its_options(run):
     ids=str,
 )
 def test_studio_refuses_in_one_line(run, pilot, monkeypatch, options, words):
-    monkeypatch.setattr("prodconf.studio._require_voila", lambda: None)
+    monkeypatch.setattr("prodconf.studies.server._require_voila", lambda: None)
     status, out, err = run("studio", pilot / "plan.yml", *options)
     assert status in (1, 2)
     assert words in err
@@ -348,7 +348,7 @@ def test_studio_without_voila_or_plan_says_so(run, pilot, monkeypatch, tmp_path)
     status, _, err = run("studio", tmp_path / "none.yml")
     assert status == 1
     assert "none.yml" in one_line(err)
-    monkeypatch.setattr("prodconf.studio.find_spec", lambda name: None)
+    monkeypatch.setattr("prodconf.studies.server.find_spec", lambda name: None)
     status, _, err = run("studio", pilot / "plan.yml")
     assert status == 1
     assert "prodconf[app]" in one_line(err)
@@ -365,7 +365,7 @@ def test_studio_tells_where_it_is(run, pilot, monkeypatch, tmp_path):
         asked.update(how, pilots=pilots)
         yield SimpleNamespace(url="http://127.0.0.1:9999/", process=SimpleNamespace(wait=lambda: 0))
 
-    monkeypatch.setattr("prodconf.studio.serve_studio", served)
+    monkeypatch.setattr("prodconf.studies.server.serve_studio", served)
     status, out, _ = run("studio", pilot / "plan.yml", "--port", "9999", "--folder", tmp_path, "--memory", "1")
     assert (status, out) == (0, "Studio: http://127.0.0.1:9999/\n")
     assert (asked["address"], asked["port"], asked["folder"]) == ("127.0.0.1", 9999, tmp_path)

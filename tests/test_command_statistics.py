@@ -11,7 +11,7 @@ from astropy.table import QTable
 
 from prodconf.calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
 from prodconf.derive_production_statistics import ProductionStatisticsDerivator
-from prodconf.dl2_events import DL2Header, write_dl2
+from prodconf.events.dl2 import DL2Header, write_dl2
 
 EDGES = np.logspace(-1.5, 1, 26)
 METRICS = {

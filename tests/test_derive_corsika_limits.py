@@ -12,14 +12,14 @@ import pytest
 from astropy import units as u
 from matplotlib.figure import Figure
 
+from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.derive_corsika_limits import LimitCalculator
-from prodconf.errors import ProdconfError, ProdconfWarning
+from prodconf.events.reduced import FileInfo, ReducedEventWriter
+from prodconf.formulas.loss_tails import TailLimit
 from prodconf.generate_simulation_config import SimulationConfig
-from prodconf.loss_tails import TailLimit
-from prodconf.reduced_events import FileInfo, ReducedEventWriter
-from prodconf.shower_frame import angular_distance, core_distance, offset_direction, shower_to_ground
-from prodconf.toy_models import Throw, ToyModel, union_loss
-from prodconf.toy_production import SampleSize, write_pilot
+from prodconf.sky.shower_frame import angular_distance, core_distance, offset_direction, shower_to_ground
+from prodconf.toys.models import Throw, ToyModel, union_loss
+from prodconf.toys.sample import SampleSize, write_pilot
 
 METHODS = {
     "energy": "compute_lower_energy_limit",

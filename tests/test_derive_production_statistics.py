@@ -8,12 +8,12 @@ import pytest
 from astropy import units as u
 
 from prodconf.calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
+from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.derive_production_statistics import ProductionStatisticsDerivator
-from prodconf.dl2_events import DL2File, DL2Header, write_dl2
-from prodconf.errors import ProdconfError, ProdconfWarning
-from prodconf.event_counts import count_events
-from prodconf.metrics import Metrics, parse_metrics
-from prodconf.pilot_statistics import pilot_statistics
+from prodconf.events.dl2 import DL2File, DL2Header, write_dl2
+from prodconf.precision.counts import count_events
+from prodconf.precision.pilots import pilot_statistics
+from prodconf.precision.targets import Metrics, parse_metrics
 
 EDGES = np.array([0.1, 0.3, 1.0, 3.0, 10.0])
 THROWN = np.array([7.0e5, 2.2e5, 7.0e4, 2.2e4])

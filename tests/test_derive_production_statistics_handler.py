@@ -11,10 +11,10 @@ from astropy import units as u
 from astropy.table import QTable
 
 from prodconf.calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
+from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.derive_production_statistics import ProductionStatisticsDerivator
 from prodconf.derive_production_statistics_handler import ProductionStatisticsHandler
-from prodconf.dl2_events import DL2Header, write_dl2
-from prodconf.errors import ProdconfError, ProdconfWarning
+from prodconf.events.dl2 import DL2Header, write_dl2
 
 EDGES = np.logspace(-1.5, 1.4, 30)
 ZENITHS = (20.0, 40.0, 52.5)

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import yaml
 
-from prodconf.corsika_limits_table import limits_summary, looks_like_limits, read_limits
-from prodconf.dl2_events import DL2File, inspect_dl2, looks_like_dl2
-from prodconf.errors import ProdconfError, ProdconfWarning
-from prodconf.event_report import inspect_file
-from prodconf.metrics import read_metrics
-from prodconf.pilot_statistics import pilot_statistics
-from prodconf.plan_configuration import read_configuration
-from prodconf.production_plan import plan_production
-from prodconf.toy_production import sample_metrics
+from prodconf.core.errors import ProdconfError, ProdconfWarning
+from prodconf.events.dl2 import DL2File, inspect_dl2, looks_like_dl2
+from prodconf.events.report import inspect_file
+from prodconf.limits.table import limits_summary, looks_like_limits, read_limits
+from prodconf.plan.configuration import read_configuration
+from prodconf.plan.main_job import plan_production
+from prodconf.precision.pilots import pilot_statistics
+from prodconf.precision.targets import read_metrics
+from prodconf.toys.sample import sample_metrics
 
 CHARACTERS = np.frombuffer(b"0123456789-.,:[]{}&*!?|>%@'\"# \n\tnaeE", dtype=np.uint8)
 LIMITS = [f"corsika_limits_v0.{generation}.ecsv" for generation in (16, 19, 32, 33)]

@@ -15,10 +15,10 @@ from astropy.utils import iers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prodconf.corsika_limits_table import LIMIT_UNITS, read_limits, write_limits
-from prodconf.errors import ProdconfError, ProdconfWarning
+from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.generate_production_grid import GridGeneration, add_requirements
-from prodconf.observing_sites import SITES
+from prodconf.limits.table import LIMIT_UNITS, read_limits, write_limits
+from prodconf.sky.sites import SITES
 
 MOMENT = {"observing_location": "CTAO-North", "observing_time": "2026-11-22T03:00:00"}
 AXES = {

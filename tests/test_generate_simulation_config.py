@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from astropy.table import QTable
 
-from prodconf.corsika_limits_table import write_limits
+from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.derive_production_statistics import ProductionStatisticsDerivator
-from prodconf.errors import ProdconfError, ProdconfWarning
 from prodconf.generate_simulation_config import SimulationConfig, plain_parameters, read_grid_point
-from prodconf.metrics import Metric, Metrics, read_metrics
-from prodconf.toy_production import SampleSize, sample_models, write_pilot
+from prodconf.limits.table import write_limits
+from prodconf.precision.targets import Metric, Metrics, read_metrics
+from prodconf.toys.sample import SampleSize, sample_models, write_pilot
 
 METRICS = Metrics(uncertainty_effective_area=Metric(target=0.05, energy_min=0.03, energy_max=0.2))
 POINT = {"azimuth": 0.0, "elevation": 70.0, "night_sky_background": 0.24}

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-from prodconf import power_law
 from prodconf.calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
+from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.derive_production_statistics import ProductionStatisticsDerivator
-from prodconf.errors import ProdconfError, ProdconfWarning
-from prodconf.grid_coordinates import PilotPoints, grid_weights, leave_one_out
+from prodconf.formulas import power_law
+from prodconf.formulas.scaled_energies import Morphing
 from prodconf.interpolation_handler import InterpolationHandler
-from prodconf.metrics import Metric, Metrics, read_metrics
-from prodconf.morphing import Morphing
-from prodconf.pilot_statistics import number_of_events
-from prodconf.toy_models import ArrayModel, Throw
+from prodconf.precision.pilots import number_of_events
+from prodconf.precision.targets import Metric, Metrics, read_metrics
+from prodconf.sky.interpolation import PilotPoints, grid_weights, leave_one_out
+from prodconf.toys.models import ArrayModel, Throw
 
 EDGES = np.logspace(-2, 2, 41)
 CENTRES = np.sqrt(EDGES[:-1] * EDGES[1:])

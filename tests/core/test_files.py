@@ -1,0 +1,67 @@
+"""Outputs: what may be written where, and that an input is never replaced."""
+
+import os
+
+import pytest
+
+from prodconf.core.errors import ProdconfError
+from prodconf.core.files import atomic_path, require_outputs
+
+
+@pytest.fixture
+def pilot(tmp_path):
+    path = tmp_path / "pilot.fits"
+    path.write_text("months of work")
+    return path
+
+
+def test_new_and_replaceable_outputs_are_accepted(pilot, tmp_path):
+    old = tmp_path / "old.json"
+    old.write_text("{}")
+    require_outputs([tmp_path / "new.json"], inputs=[pilot])
+    require_outputs([old, str(tmp_path / "new.json")], inputs=[str(pilot), "nowhere.fits"], overwrite=True)
+    require_outputs([tmp_path / "made" / "new.json"], made=tmp_path / "made")
+    require_outputs([])
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("way", ["itself", "link", "hard link", "detour"])
+def test_an_input_is_never_an_output(pilot, tmp_path, overwrite, way):
+    names = {"itself": pilot, "link": tmp_path / "a", "hard link": tmp_path / "b"}
+    names["detour"] = tmp_path / ".." / tmp_path.name / pilot.name
+    names["link"].symlink_to(pilot)
+    os.link(pilot, names["hard link"])
+    with pytest.raises(ProdconfError, match="is an input of this command and would be overwritten"):
+        require_outputs([tmp_path / "new", names[way]], inputs=[pilot], overwrite=overwrite)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["pilot.fits"], "exists, and overwriting was not asked for"),
+        (["new", "./new"], "is named for two outputs"),
+        (["."], "is a folder"),
+        ([""], "is a folder"),
+        (["nowhere/new"], "its folder does not exist"),
+        (["pilot.fits/new"], "its folder does not exist"),
+        (["a\0b"], "cannot be written"),
+        (["x" * 300], "cannot be written"),
+    ],
+)
+def test_what_cannot_be_written(pilot, tmp_path, monkeypatch, names, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ProdconfError, match=words):
+        require_outputs(names)
+    if len(names) == 1:
+        with pytest.raises(ProdconfError, match=words), atomic_path(names[0]):
+            pass
+    assert pilot.read_text() == "months of work"
+
+
+def test_what_is_no_regular_file_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ProdconfError, match="is no regular file"):
+        require_outputs([tmp_path / "pipe"], overwrite=True)
+    with pytest.raises(ProdconfError, match="is no regular file"), atomic_path(tmp_path / "pipe", overwrite=True):
+        pass
+    assert not (tmp_path / "pipe").is_file()

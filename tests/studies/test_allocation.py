@@ -1,0 +1,301 @@
+"""The study of allocation against the plan's proposal, direct calls of the allocation, and scaling laws by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import study_sample as shared
+from astropy import units as u
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prodconf.core.drawing import to_svg
+from prodconf.core.errors import ProdconfError
+from prodconf.jobs.cost import CostModel, read_cost_model
+from prodconf.plan.configuration import Allocation
+from prodconf.plan.pointings import production_ranges
+from prodconf.plan.proposal import pointings_of, propose
+from prodconf.plan.slices import best_uncertainties, cheapest_slices, floor_seconds, scaled, spectrum
+from prodconf.studies.allocation import allocation, needed_by
+from prodconf.studies.pilots import evaluate, plan_anew
+from prodconf.studies.statistics import statistics
+
+COST = {"seconds_per_shower": "2 s", "seconds_per_tev": "30 s / TeV", "seconds_per_event": "0.5 s"}
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory):
+    return shared.sample_of(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def pilots(sample):
+    return shared.read_once(sample)
+
+
+@pytest.fixture(scope="session")
+def plain(pilots):
+    return allocation(pilots)
+
+
+def with_plan(pilots, **changes):
+    """Return the pilots with another allocation in their plan, or another cost."""
+    cost = changes.pop("cost", pilots.inputs.cost)
+    entry = Allocation(**changes) if changes else None
+    configuration = pilots.configuration.model_copy(update={"allocation": entry})
+    return replace(pilots, inputs=replace(pilots.inputs, configuration=configuration, cost=cost), _plans={})
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def test_without_a_question_the_answer_is_the_plans_proposal(pilots):
+    """All pointings of the plan, which are those of the pilots, with the discs of all energies."""
+    plan, ends = plan_anew(pilots), np.array([file.energy_range for file, _ in pilots.inputs.files])
+    rows = plan.production
+    place = {name: np.asarray(getattr(rows[name], "value", rows[name])) for name in ("zenith", "azimuth", "nsb_level")}
+    thrown, _, _ = pointings_of(plan.evaluations, [], place | production_ranges(rows))
+    made = propose(thrown, pilots.inputs.cost, energy_range=(ends[:, 0].min(), ends[:, 1].max()), slices=3)
+    table = made.slices
+    assert len(thrown.zenith) == len(pilots.event_names)
+    for name in pilots.event_names:
+        study, place = allocation(pilots, pilot=name), evaluate(pilots, name)
+        near = (abs(table["zenith"].value - place.zenith) < 0.1) & (abs(table["azimuth"].value - place.azimuth) < 0.1)
+        rows, there = table[near], study.proposed.n_events[0] > 0
+        assert len(rows) == there.sum()
+        # alone a pilot keeps an end bin of odd width, which the slope of its area at the next bins knows of
+        np.testing.assert_allclose(study.proposed.n_events[0, there], rows["n_events_required"], rtol=5e-3)
+        np.testing.assert_allclose(study.proposed.index[0, there], -np.asarray(rows["spectral_index"]), rtol=1e-9)
+        for end in ("energy_min", "energy_max"):
+            np.testing.assert_allclose(getattr(study.proposed, end)[0, there], rows[end].to_value("TeV"), rtol=1e-12)
+        decides = study.edges[study.proposed.deciding_bin[0, there]]
+        np.testing.assert_allclose(decides, rows["deciding_min"].to_value("TeV"), rtol=1e-12)
+        np.testing.assert_allclose(study.radius, rows["core_scatter_radius"].to_value("m"), rtol=1e-9)
+        np.testing.assert_allclose(study.viewcone, rows["viewcone"].to_value("deg"), rtol=1e-9)
+        hours = rows["cpu_hours"].to_value("h")
+        np.testing.assert_allclose(study.proposed.seconds[0, there] / 3600, hours, rtol=5e-3)
+
+
+def test_totals_and_band_are_those_of_a_proposal_at_the_pointing(pilots, plain):
+    evaluation = evaluate(pilots)
+    rows = plan_anew(pilots).production
+    near = (abs(rows["zenith"].value - evaluation.zenith) < 0.1) & (abs(rows["azimuth"].value) < 0.1)
+    place = {
+        "zenith": np.array([evaluation.zenith]),
+        "azimuth": np.array([evaluation.azimuth]),
+        "nsb_level": np.array([evaluation.nsb_level]),
+    }
+    pointing, _, _ = pointings_of([evaluation], [], place | production_ranges(rows[near]))
+    ends = np.array([file.energy_range for file, _ in pilots.inputs.files])
+    made = propose(pointing, pilots.inputs.cost, energy_range=(ends[:, 0].min(), ends[:, 1].max()), slices=3)
+    assert plain.hours == pytest.approx(made.hours, rel=1e-3)
+    assert plain.floor_hours == pytest.approx(made.floor_hours, rel=1e-9)
+    for name in ("value", "low", "high"):
+        assert getattr(plain.needed, name) == pytest.approx(getattr(made.needed, name), rel=1e-9)
+    assert plain.confidence == made.confidence == 0.95
+
+
+@pytest.mark.parametrize("index", [None, "free", 1.3, 2.0])
+@pytest.mark.parametrize("slices", [None, 1, 2, 5, 8])
+def test_the_slices_are_those_of_a_direct_call(pilots, slices, index):
+    """The study leaves out bins beyond those with a target: nothing changes."""
+    study = allocation(pilots, slices=slices, index=index)
+    gamma = None if index in (None, "free") else index
+    model = pilots.inputs.cost
+    other = cheapest_slices(study.wanted, model, slices=3 if slices is None else slices, index=gamma)
+    for name in (
+        "energy_min",
+        "energy_max",
+        "index",
+        "first",
+        "last",
+        "n_use",
+    ):  # events follow the spectrum in each bin
+        np.testing.assert_allclose(getattr(study.proposed, name), getattr(other, name), rtol=1e-9, err_msg=name)
+    ends = float(study.today.energy_min[0, 0]), float(study.today.energy_max[0, 0])
+    np.testing.assert_allclose(study.today.seconds, spectrum(study.wanted, model, energy_range=ends).seconds)
+    assert study.floor_hours == pytest.approx(floor_seconds(study.wanted, model).sum() / 3600, rel=0.1)
+    assert study.floor_hours <= study.hours[1] * (1 + 1e-9)
+    assert study.index == ("free" if gamma is None else gamma)
+    assert study.slices == (slices or 3)
+
+
+@settings(max_examples=5, deadline=None)
+@given(
+    index=st.one_of(st.just("free"), st.floats(0.0, 4.0)),
+    target=st.floats(0.01, 0.3),
+    n_use=st.integers(1, 20),
+    times=st.tuples(*[st.floats(1e-3, 1e3)] * 4),
+)
+def test_more_slices_never_cost_more(pilots, index, target, n_use, times):
+    names = ("seconds_per_shower", "seconds_per_tev", "seconds_per_event", "seconds_per_event_tev")
+    how = {
+        "index": index,
+        "target": target,
+        "n_use": n_use,
+        "cost": CostModel(**dict(zip(names, times, strict=True))),
+    }
+    hours = [allocation(pilots, slices=n, **how).hours[1] for n in (1, 2, 4, 8)]
+    assert (np.diff(hours) <= 0.05 * np.array(hours[:-1])).all()  # the spectrum within bins is not searched over
+    free = allocation(pilots, slices=2, **(how | {"index": "free"})).hours[1]
+    assert free <= hours[1] * 1.05
+
+
+# ---------------------------------------------------------------- the study of statistics
+
+
+@pytest.mark.parametrize("name", [0, 3])
+@pytest.mark.parametrize("n_use", [None, 1, 20])
+def test_one_slice_with_the_index_of_the_pilot_is_the_study_of_statistics(pilots, name, n_use):
+    """Without the promise, over the bins with a target."""
+    pilot = pilots.event_names[name]
+    study = allocation(pilots, pilot=pilot, slices=1, index=2.0, n_use=n_use, cost=COST)
+    ends = float(study.estimate.energy_min[0, 0]), float(study.estimate.energy_max[0, 0])
+    other = statistics(pilots, pilot=pilot, energy_range=ends, n_use=n_use, cost=COST)
+    assert (study.radius, study.viewcone) == (other.radius, other.viewcone)
+    assert study.estimate.n_events.sum() == pytest.approx(other.n_events, rel=1e-9)
+    assert study.needed.value == pytest.approx(float(other.cost.cpu_hours), rel=1e-3)
+    assert study.n_use == other.n_use
+
+
+# ---------------------------------------------------------------- budgets
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25, 4.0, 1e-3])
+def test_a_budget_scales_all_uncertainties(pilots, plain, share):
+    """N ∝ hours and δ ∝ N^-1/2: the bins that decide stand at the factor, the others below."""
+    hours = share * plain.hours[1]
+    study = allocation(pilots, budget=hours)
+    factor = share**-0.5
+    assert study.factors[1] == pytest.approx(factor, rel=1e-9)
+    assert study.factors[0] == pytest.approx((hours / plain.hours[0]) ** -0.5, rel=1e-9)
+    assert study.hours == plain.hours
+    assert study.floor_hours == plain.floor_hours  # whatever is spent
+    for one, other in ((study.proposed, plain.proposed), (study.today, plain.today)):
+        assert one.seconds.sum() / 3600 == pytest.approx(hours, rel=1e-9)
+        np.testing.assert_allclose(one.n_events, scaled(other, hours)[0].n_events)
+    ratio = study.ratio(study.proposed)
+    decides = study.proposed.deciding_bin[0][study.proposed.n_events[0] > 0]
+    np.testing.assert_allclose(ratio[decides], factor, rtol=1e-6)
+    assert np.nanmax(ratio) == pytest.approx(factor, rel=1e-6)
+    np.testing.assert_array_equal(np.isfinite(ratio), study.wanted.asked[0])
+    assert np.nanmax(study.ratio(study.today)) == pytest.approx(study.factors[0], rel=1e-6)
+    best = best_uncertainties(study.bent, pilots.inputs.cost, hours)[1][0]
+    np.testing.assert_allclose(study.best, best)
+    assert np.nanmean(best**2) <= np.nanmean(ratio**2) * (1 + 1e-6)
+
+
+def test_a_target_scales_like_a_budget(pilots):
+    """Where the effective area alone is asked for, half the uncertainty takes four times the hours (estimate)."""
+    metrics = pilots.inputs.metrics.model_copy(update={"energy_estimate": None})
+    own = replace(pilots, inputs=replace(pilots.inputs, metrics=metrics), _plans={})
+    one, other = (allocation(own, target=target, slices=1, index=2.0) for target in (0.1, 0.05))
+    assert other.needed.value == pytest.approx(4 * one.needed.value, rel=1e-9)
+    assert (one.target, other.target) == (0.1, 0.05)
+
+
+def test_every_bin_gets_what_it_needs(plain):
+    for one in (plain.today, plain.proposed):
+        needed = needed_by(one, plain.bent if one is plain.proposed else plain.wanted)
+        assert (one.events_per_bin(plain.edges)[0] >= needed * (1 - 1e-6)).all()
+        np.testing.assert_array_equal(needed > 0, plain.wanted.asked[0])
+
+
+# ---------------------------------------------------------------- what the plan says, and what is asked
+
+
+def test_the_plans_allocation_is_the_default(pilots):
+    own = with_plan(pilots, slices=2, spectral_index=1.8, n_use=(2, 10))
+    study = allocation(own)
+    assert (study.slices, study.index) == (2, 1.8)
+    assert set(study.wanted.events) == {2, 10}
+    assert allocation(own, n_use=3).n_use == 3
+    assert allocation(own, index="free").hours[1] < study.hours[1]
+    assert allocation(own, slices=4).slices == 4
+
+
+def test_indices_of_another_number_of_slices_are_free(pilots):
+    own = with_plan(pilots, slices=2, spectral_index=(1.5, None))
+    assert allocation(own).index == (1.5, None)
+    study = allocation(own, slices=3)
+    assert study.index == "free"
+    assert "here they are free" in " ".join(study.sentences)
+
+
+def test_cost(pilots, plain):
+    own = with_plan(pilots, cost=None)
+    with pytest.raises(ProdconfError, match="cost must be given, in the plan or with the question"):
+        allocation(own)
+    model = read_cost_model(COST)
+    assert allocation(own, cost=COST).table == allocation(own, cost=model).table
+    assert read_cost_model(allocation(own, cost=COST).cost) == model
+    double = CostModel(**{name: 2 * getattr(model, name) for name in ("seconds_per_shower", "seconds_per_tev")})
+    half = CostModel(**{name: getattr(model, name) for name in ("seconds_per_shower", "seconds_per_tev")})
+    assert allocation(own, cost=double).hours[1] == pytest.approx(2 * allocation(own, cost=half).hours[1])
+    assert read_cost_model(plain.cost) == pilots.inputs.cost
+
+
+def test_limits_are_those_that_are_asked_for(pilots):
+    asked = {"loss_fraction": 0.05, "confidence": 0.68, "sub_array": "large telescopes", "multiplicity": 3}
+    study, other = allocation(pilots, **asked), statistics(pilots, **asked)
+    assert (study.radius, study.viewcone) == (other.radius, other.viewcone)
+    assert study.confidence == 0.68
+    assert study.hours[1] < allocation(pilots).hours[1]
+
+
+def test_quantities_are_taken(pilots):
+    assert allocation(pilots, budget=10 * u.h).table == allocation(pilots, budget=10.0).table
+    assert allocation(pilots, budget=36000 * u.s).budget == pytest.approx(10)
+
+
+# ---------------------------------------------------------------- what is shown
+
+
+@pytest.mark.parametrize("budget", [None, 10.0])
+def test_table_sentences_and_figure(pilots, budget):
+    study = allocation(pilots, budget=budget)
+    widths = {len(row) for row in study.table}
+    assert widths == {7 if budget is None else 8}
+    assert [row[0] for row in study.table[-3:]] == ["all slices", "one spectrum", "the least"]
+    assert len(study.table) == 1 + (study.proposed.n_events > 0).sum() + 3
+    words = " ".join(study.sentences)
+    assert ("saving of" in words) == (budget is None)
+    assert ("multiply every uncertainty" in words) == (budget is not None)
+    assert "All slices have the disc of" in words
+    assert "nan" not in words + str(study.table)
+    picture = to_svg(study.figure, study.description)
+    for name in ("one spectrum", "slices", "needed" if budget is None else "the least in the mean square"):
+        assert name in picture
+
+
+def test_slices_that_cost_more_than_one_spectrum_are_said_to(pilots):
+    assert "times as much" in allocation(pilots, slices=1, index=10.0).sentences[0]
+
+
+BAD = (
+    [("slices", value) for value in (0, 9, 1.5, "3", -1, np.nan, np.inf, True, [3], 10**30)]
+    + [("index", value) for value in (-1, np.nan, np.inf, 11, "2", "steep", True, [2.0], "")]
+    + [("budget", value) for value in (0, -1, np.inf, np.nan, 1e-300, 1e300, "10", True, 5 * u.m, [1.0])]
+    + [("n_use", value) for value in (0, -1, 1.5, "2", np.nan)]
+    + [("target", value) for value in (0, -1, np.nan, "0.1", 2.0)]
+    + [("cost", value) for value in ({}, "1 s", {"seconds": "1 s"}, {"bytes_per_event": "1 kB"}, 5)]
+    + [("confidence", 1.5), ("loss_fraction", 1.0), ("multiplicity", 99), ("pilot", "none"), ("sub_array", "none")]
+)
+
+
+@pytest.mark.parametrize(("name", "value"), BAD, ids=str)
+def test_bad_input_is_one_clear_sentence(pilots, name, value):
+    with pytest.raises(ProdconfError, match=name) as caught:
+        allocation(pilots, **{name: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pilot_that_knows_no_bin_of_the_target_is_named(pilots):
+    evaluation, metrics = evaluate(pilots), pilots.inputs.metrics
+    bins = np.flatnonzero(evaluation.n_passed == 0)
+    low, high = evaluation.energy_edges[bins[0] : bins[0] + 2] * [0.999, 1.001]
+    beyond = metrics.uncertainty_effective_area.model_copy(update={"energy_min": low, "energy_max": high})
+    only = metrics.model_copy(update={"uncertainty_effective_area": beyond, "energy_estimate": None})
+    own = replace(pilots, inputs=replace(pilots.inputs, metrics=only, cost=None), _plans={})
+    with pytest.raises(ProdconfError, match="target must be known in one energy bin at least"):
+        allocation(own, cost=COST)
