@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from prodconf.plan.slices import BOUNDS, Allocation, Needs, cheapest_slices, floor_seconds, needs, spectrum
 from prodconf.formulas.power_law import integral
 from prodconf.jobs.cost import CostModel
+from prodconf.plan.slices import BOUNDS, Allocation, Needs, cheapest_slices, floor_seconds, needs, spectrum
 
 MODEL = CostModel(seconds_per_event=0.05, seconds_per_event_tev=1.0)
 NET = np.linspace(*BOUNDS, 81)[:, None, None]

@@ -18,9 +18,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from prodconf.events.reduced import iterate
 from prodconf.formulas.loss_tails import TailSummary, tail_limit
 from prodconf.plan.main_job import plan_production
-from prodconf.events.reduced import iterate
 from prodconf.toys.models import ArrayModel, simulate
 from prodconf.toys.sample import SampleSize, write_pilot, write_sample
 

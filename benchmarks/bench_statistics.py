@@ -25,8 +25,8 @@ import numpy as np
 from astropy.table import Table
 
 from prodconf.calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
-from prodconf.events.dl2 import DL2Header, write_dl2
 from prodconf.core.errors import ProdconfWarning
+from prodconf.events.dl2 import DL2Header, write_dl2
 from prodconf.interpolation_handler import InterpolationHandler
 
 METRICS = {

@@ -29,15 +29,15 @@ import numpy as np
 import yaml
 from astropy.table import Table
 
+from prodconf.core.drawing import to_svg
 from prodconf.core.errors import ProdconfError, ProdconfWarning
+from prodconf.limits.pilots import FileSummary, LimitRequest
 from prodconf.limits.tails import EventTails
+from prodconf.plan.main_job import plan_sub_arrays
 from prodconf.studies.grid import grid
 from prodconf.studies.limits import limits
-from prodconf.limits.pilots import FileSummary, LimitRequest
-from prodconf.plan.main_job import plan_sub_arrays
-from prodconf.studies.statistics import statistics
-from prodconf.core.drawing import to_svg
 from prodconf.studies.pilots import StudyPilots, _trigger_tails, largest_loss, multiplicities, place_name, read_pilots
+from prodconf.studies.statistics import statistics
 from prodconf.toys.sample import write_sample
 
 BLOCK = 1 << 18

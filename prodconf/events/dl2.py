@@ -112,6 +112,11 @@ class DL2Header:
     viewcone_min: float = 0.0
     primary_id: int = 0
 
+    @property
+    def energy_range(self) -> tuple[float, float]:
+        """Thrown energies, TeV."""
+        return self.energy_min, self.energy_max
+
 
 def _whole(name: str, value: float) -> int:
     """Return a number of something."""
@@ -667,7 +672,7 @@ class DL2File:
     @property
     def energy_range(self) -> tuple[float, float]:
         """Thrown energies, TeV."""
-        return self.header.energy_min, self.header.energy_max
+        return self.header.energy_range
 
     @property
     def spectral_index(self) -> float:
@@ -694,20 +699,20 @@ class DL2File:
             chunk = self._columns.chunk(block)
             yield chunk if self.offset_max is None else _within(chunk, np.deg2rad(self.offset_max))
 
-    def blocks(self, size: int) -> Iterator[RowBlock]:
-        """Yield rows as they are stored, about `size` at a time; uses of one shower that stand together stay so."""
-        return self._columns.rows.blocks(size, whole=("OBS_ID", "MC_ENERGY"))
-
-    def energies(self, block: RowBlock) -> DL2Energies:
+    def energies(self, size: int) -> Iterator[DL2Energies]:
         """
-        Return what counting needs of a block; events beyond `offset_max` are left out.
+        Yield what counting needs, about `size` rows at a time; events beyond `offset_max` are left out.
+
+        Uses of one shower that stand together are not parted.
 
         Raises
         ------
-        ProdconfError
+        FileError
             If a row holds NaN, a non-positive energy or no run number.
         """
-        return _energies(self._columns, block, None if self.offset_max is None else np.deg2rad(self.offset_max))
+        cut = None if self.offset_max is None else np.deg2rad(self.offset_max)
+        for block in self._columns.rows.blocks(size, whole=("OBS_ID", "MC_ENERGY")):
+            yield _energies(self._columns, block, cut)
 
     @cached_property
     def runs(self) -> NDArray[np.int64]:

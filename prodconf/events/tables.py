@@ -34,11 +34,14 @@ from prodconf.events._hdf5_blocks import (
     chunk_places,
     filters_of,
     stored_table,
+    use_threads,  # noqa: F401
 )
+
+_all_ = ["use_threads"]
 
 # %% auto #0
 __all__ = ['FileInfo', 'reading', 'unit_factor', 'EventTable', 'integers', 'numbers', 'texts', 'refuse', 'EventTables',
-           'sound_states', 'trust', 'unsound', 'require_sound', 'open_event_tables']
+           'sound_states', 'trust', 'unsound', 'require_sound', 'open_event_tables', 'use_threads']
 
 # %% ../../nbs/events/01_tables.ipynb #c08940d6
 @dataclass(frozen=True)

@@ -289,7 +289,7 @@ _MAX_REPEATED = 0.01
 
 def _read_ahead(file: DL2File) -> Iterator[DL2Energies]:
     """Read the events of a file block by block, one block ahead."""
-    pieces = (file.energies(block) for block in file.blocks(_BLOCK))
+    pieces = file.energies(_BLOCK)
     if file.n_events <= _BLOCK:
         yield from pieces
         return
@@ -352,7 +352,7 @@ def _collect(parts: Iterable[_Part]) -> _Total:
 # %% ../../nbs/precision/02_counts.ipynb #7ca1d4f7
 def _sorted_events(file: DL2File) -> Iterator[DL2Energies]:
     """Yield the events in order of run and true energy, in pieces that do not cut a shower."""
-    pieces = [file.energies(block) for block in file.blocks(_BLOCK)]
+    pieces = list(file.energies(_BLOCK))
     true, reco, run = (
         np.concatenate([getattr(p, name) for p in pieces]) for name in ("energy_true", "energy_reco", "run")
     )

@@ -354,8 +354,7 @@ def in_memory(model: ToyModel, edges, n_simulated, energy, shower, n_use=1):
         azimuth=0.0,
         notes=[],
         n_events=len(energy),
-        blocks=lambda size: iter([None]),
-        energies=lambda block: DL2Energies(energy, energy, np.asarray(shower), np.ones(1, np.int64)),
+        energies=lambda size: iter([DL2Energies(energy, energy, np.asarray(shower), np.ones(1, np.int64))]),
         remember_runs=lambda runs: None,
     )
 
