@@ -258,15 +258,6 @@ def test_statistics_without_anything(run):
     assert one_line(err).startswith("prodconf: --base-path is missing")
 
 
-def test_help_does_not_load_the_machinery():
-    """Nothing heavy is imported before a command runs."""
-    code = (
-        "import sys; import prodconf.command_line; "
-        "assert not {'astropy', 'matplotlib', 'scipy', 'pydantic'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
 # --- outputs ----------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def mine(pilots, tmp_path):

@@ -62,6 +62,7 @@ def test_help_names_every_command(run, flag):
     status, out, err = run(flag)
     assert (status, err) == (0, "")
     assert all(f"  {command} " in out for command in COMMANDS)
+    assert "..." not in out.split("Plan:")[1]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -69,6 +70,20 @@ def test_help_of_a_command_ends_in_an_example(run, command):
     status, out, err = run(command, "--help")
     assert (status, err) == (0, "")
     assert f"Example: prodconf {command} " in " ".join(out.split("\n\n")[-1].split())
+
+
+def test_help_has_a_section_for_each_group_of_commands_and_panel_of_options(run):
+    titles = [line for line in run("--help")[1].splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["Options:", "Plan:", "Pilots:", "Events and precision:", "Production:"]
+    titles = [line for line in run("grid", "--help")[1].splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["Arguments:", "Limits:", "Sky:", "Events:", "Jobs:", "Options:"]
+
+
+def test_help_loads_none_of_what_works():
+    heavy = "{'numpy', 'scipy', 'astropy', 'h5py', 'matplotlib', 'pydantic', 'rich', 'yaml'}"
+    code = f"import sys, prodconf.command_line; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_help_examples_are_commands_that_exist(run):
