@@ -29,7 +29,8 @@ from .core.files import atomic_path, provenance
 from .core.particles import PARTICLE_IDS, particle_id
 from .derive_production_statistics import ProductionStatisticsDerivator, ProductionTotal
 from .events.dl2 import DL2File
-from .jobs.corsika import CorsikaInput, RunSplit, input_block, split_into_runs
+from .jobs.corsika import CorsikaInput, input_block
+from .jobs.runs import RunSettings, RunSplit, split_into_runs
 from .limits.lookup import LimitsAt, look_up_limits
 from .precision.targets import Metrics, parse_metrics, read_metrics
 from .sky.interpolation import Outside
@@ -615,7 +616,9 @@ class _CorsikaWriter(_Documented):
         uses = self.file.n_use if n_use is None else n_use
         showers = self.file.n_showers_per_run if showers_per_run is None else showers_per_run
         runs = None if self.metrics is None else self._split(uses, showers, first_run, use_bound)
-        return _first_run(self, uses, showers if runs is None else runs.showers_per_run, declination, first_run), runs
+        return _first_run(
+            self, uses, showers if runs is None else int(runs.showers_per_run), declination, first_run
+        ), runs
 
     def _split(self, n_use: int, showers_per_run: int, first_run: int, use_bound: bool) -> RunSplit:
         """Divide the events into runs; what fits into one run gets a run of its size."""
@@ -624,7 +627,7 @@ class _CorsikaWriter(_Documented):
             n_events = self.derivator.total.bound
             if not math.isfinite(n_events):
                 raise ProdconfError("use_bound must be false: the pilot knows no number that suffices in every bin")
-        runs = split_into_runs(n_events, n_use=n_use, showers_per_run=showers_per_run, first_run=first_run)
+        runs = split_into_runs(n_events, RunSettings(showers_per_run, first_run=first_run), n_use=n_use)
         if n_use > self.file.n_use:
             warnings.warn(
                 f"n_use: the number of events holds for the {self.file.n_use} uses of a shower in "
@@ -635,7 +638,7 @@ class _CorsikaWriter(_Documented):
         if runs.n_runs > 1:
             return runs
         fitting = -(-runs.n_events_required // n_use)
-        return split_into_runs(n_events, n_use=n_use, showers_per_run=fitting, first_run=first_run)
+        return split_into_runs(n_events, RunSettings(int(fitting), first_run=first_run), n_use=n_use)
 
     def corsika_input(
         self,

@@ -71,22 +71,25 @@ def _add_events(grid: Any, required_events: str, cost: Any, thrown: dict[str, An
 
 def _planned_jobs(grid: Any, cost: Any, thrown: dict[str, Any]) -> tuple[Any, Any]:
     """Divide the events into runs."""
-    from prodconf.jobs.runs import job_points, plan_jobs
+    from prodconf.jobs.runs import RunSettings, job_points, plan_jobs
 
     points = job_points(grid, energy_max=thrown["energy_max"])
-    runs = {name: thrown[name] for name in ("n_use", "showers_per_run", "wall_time", "first_run")}
-    return points, plan_jobs(points, n_events=grid["n_events"], spectral_index=-thrown["index"], cost=cost, **runs)
+    length = {name: thrown[name] for name in ("showers_per_run", "wall_time", "first_run")}
+    settings = RunSettings(cost=cost, n_sigma=2.0, **length)
+    index = -thrown["index"]
+    return points, plan_jobs(points, settings, n_events=grid["n_events"], n_use=thrown["n_use"], spectral_index=index)
 
 
-def _request(folder: Path, wall_time: str | None, time_limit: str | None, memory: str | None) -> Any:
-    """Return what jobs ask a scheduler for; refuse a limit that would end them before their time."""
-    from prodconf.jobs.files import job_request
-
+def _require_time(wall_time: str | None, time_limit: str | None) -> None:
+    """Refuse a limit that would end jobs before their time."""
     given = wall_time is not None and time_limit is not None
     if given and number("--time-limit", str(time_limit), "h") < number("--wall-time", str(wall_time), "h"):
         raise ProdconfError(f"--time-limit must not be below --wall-time ({wall_time}), got {time_limit}")
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", folder.name)[:60] or "prodconf"
-    return job_request(name=name, time_limit=time_limit, memory=memory)
+
+
+def _job_name(folder: Path) -> str:
+    """Return the name of a folder as one plain word."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", folder.name)[:60] or "prodconf"
 
 
 def _flag_lines(grid: Any) -> list[str]:
@@ -178,7 +181,7 @@ def grid(
     from prodconf.generate_production_grid import GridGeneration
     from prodconf.grid.figures import grid_figures
     from prodconf.grid.tables import require_grid_path, write_grid
-    from prodconf.jobs.files import write_job_files
+    from prodconf.jobs.files import BatchSettings, CardSettings, write_job_files
 
     folders = [one for one in (jobs, plots) if one is not None]
     plan = None if required_events is None or not Path(required_events).is_file() else Path(required_events)
@@ -221,11 +224,13 @@ def grid(
     if jobs is not None:
         points, planned = _planned_jobs(table, model, thrown)
         turned = maker.declination if declination is None else declination
-        schedulers = tuple(one.value for one in batch or ()) or None
-        how: dict[str, Any] = {"particle": particle, "declination": turned, "command": command, "scheduler": schedulers}
-        how["site_lines"] = "" if site_lines is None else _read_text(site_lines)
-        how["request"] = _request(jobs, wall_time, time_limit, memory)
-        write_job_files(planned, points, jobs, **how, overwrite=overwrite)
+        cards = CardSettings(str(particle), turned, "" if site_lines is None else _read_text(site_lines))
+        _require_time(wall_time, time_limit)
+        if batch and command is None:
+            raise ProdconfError("command must be given for a scheduler, got None")
+        asked = (tuple(one.value for one in batch or ()), _job_name(jobs), time_limit, memory)
+        sent = None if command is None else BatchSettings(command, *asked)
+        write_job_files(planned, points, jobs, cards=cards, batch=sent, overwrite=overwrite)
         lines += [*_flag_lines(table), f"{len(planned)} jobs, {planned['n_events'].sum():.3g} events"]
     if plots is not None:
         _write_grid_plots(figures, plots, overwrite)

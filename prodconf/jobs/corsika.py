@@ -8,17 +8,15 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
-from typing import Any
 
-from ..core.checks import require_finite, require_positive, require_whole
-from ..core.configuration import to_unit
-from ..core.errors import ProdconfError
+from ..core.checks import require_positive, require_quantity, require_scalar, require_whole
+from ..core.errors import ArgumentError
 from ..core.particles import particle_id
 
 # %% auto #0
-__all__ = ['corsika_azimuth', 'CorsikaInput', 'corsika_input', 'render_number', 'input_block', 'RunSplit', 'split_into_runs']
+__all__ = ['corsika_azimuth', 'CorsikaInput', 'render_number', 'input_block']
 
 # %% ../../nbs/jobs/02_corsika.ipynb #92060ae5
 def corsika_azimuth(azimuth: float, declination: float = 0.0) -> float:
@@ -38,19 +36,23 @@ def corsika_azimuth(azimuth: float, declination: float = 0.0) -> float:
         PHIP in deg, in [0, 360): direction of the momentum from magnetic North through West,
         180 - azimuth + declination (CORSIKA guide, section 4.9 and figure 1).
     """
-    north, turned = float(require_finite("azimuth", azimuth)), float(require_finite("declination", declination))
+    north, turned = require_scalar("azimuth", azimuth), require_scalar("declination", declination)
     phi = math.fmod(180.0 - math.fmod(north, 360.0) + turned, 360.0)
     phi = phi + 360.0 if phi < 0 else phi
     return 0.0 if phi >= 360.0 else phi
 
 # %% ../../nbs/jobs/02_corsika.ipynb #0513a69d
 _WHOLE = {"run_number": 999_999, "first_event": 999_999, "n_showers": 999_999, "n_use": 20}
-_BETWEEN = {
-    "zenith": (0.0, 90.0, " deg"),
-    "viewcone_min": (0.0, 90.0, " deg"),
-    "viewcone_max": (0.0, 90.0, " deg"),
-    "declination": (-180.0, 180.0, " deg"),
-    "spectral_index": (-20.0, 0.0, " (the exponent itself, so -2 for E^-2)"),
+_REAL = {
+    "energy_min": ("TeV", -math.inf, math.inf),
+    "energy_max": ("TeV", -math.inf, math.inf),
+    "spectral_index": ("", -20.0, 0.0),
+    "zenith": ("deg", 0.0, 90.0),
+    "azimuth": ("deg", -math.inf, math.inf),
+    "viewcone_min": ("deg", 0.0, 90.0),
+    "viewcone_max": ("deg", 0.0, 90.0),
+    "core_scatter_radius": ("m", -math.inf, math.inf),
+    "declination": ("deg", -180.0, 180.0),
 }
 
 
@@ -62,27 +64,27 @@ class CorsikaInput:
     Attributes
     ----------
     particle : int
-        CORSIKA's number (1 gamma, 14 proton).
+        CORSIKA's number (1 gamma, 14 proton); a name is accepted.
     energy_min, energy_max : float
         TeV.
     spectral_index : float
         Exponent of the thrown spectrum, -2 for E^-2.
     zenith, azimuth : float
         Pointing in deg; azimuth from geographic North through East.
-    declination : float
-        Azimuth of magnetic North in deg, positive East.
     viewcone_min, viewcone_max : float
         Half opening angles in deg.
     core_scatter_radius : float
         m, in the shower plane.
     n_use, n_showers : int
         Uses of each shower, and showers of the run.
+    declination : float
+        Azimuth of magnetic North in deg, positive East.
     run_number, first_event : int
 
     Raises
     ------
-    ProdconfError
-        If a value is outside what CORSIKA documents.
+    ArgumentError
+        If a value is outside what CORSIKA documents. Quantities, and texts such as "30 GeV", are converted.
     """
 
     particle: int
@@ -101,14 +103,23 @@ class CorsikaInput:
     first_event: int = 1
 
     def __post_init__(self) -> None:
-        """Check every value, and how they fit together."""
-        _check_numbers(self)
+        """Check every value, hold it as a plain number, and check how they fit together."""
+        held: dict[str, float] = {"particle": particle_id(self.particle)}
+        held |= {name: require_whole(name, getattr(self, name), 1, most) for name, most in _WHOLE.items()}
+        for name, (unit, low, high) in _REAL.items():
+            held[name] = require_quantity(name, getattr(self, name), unit, low=low, high=high)
+        for name, value in held.items():
+            object.__setattr__(self, name, value)
+        for name in ("energy_min", "energy_max", "core_scatter_radius"):
+            require_positive(name, held[name])
+        if self.zenith == 90:
+            raise ArgumentError("zenith must be below 90 deg, got 90")
         for name in ("energy", "viewcone"):
-            low, high = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
+            low, high = held[f"{name}_min"], held[f"{name}_max"]
             if low > high:
-                raise ProdconfError(f"{name}_min must not be above {name}_max, got {low:g} and {high:g}")
+                raise ArgumentError(f"{name}_min must not be above {name}_max, got {low:g} and {high:g}")
         if self.first_event + self.n_showers - 1 > 999_999:
-            raise ProdconfError(
+            raise ArgumentError(
                 f"n_showers must keep the event number within 999999, got {self.n_showers} from {self.first_event} on"
             )
 
@@ -116,106 +127,6 @@ class CorsikaInput:
     def n_events(self) -> int:
         """Events of the run: uses of showers."""
         return self.n_showers * self.n_use
-
-# %% ../../nbs/jobs/02_corsika.ipynb #a135671e
-def _check_numbers(record: CorsikaInput) -> None:
-    """Check the values of a record one by one, and hold them as plain numbers."""
-    for field in fields(record):
-        name, value = field.name, getattr(record, field.name)
-        if name == "particle":
-            number: float = particle_id(value)
-        elif name in _WHOLE:
-            number = require_whole(name, value, 1, _WHOLE[name])
-        else:
-            number = _real(name, value)
-        object.__setattr__(record, name, number)
-
-
-def _real(name: str, value: Any) -> float:
-    """Check one number that need not be whole."""
-    if isinstance(value, (bool, str)) or getattr(value, "ndim", 0) != 0:
-        raise ProdconfError(f"{name} must be one number, got {value!r}")
-    if name.startswith("energy") or name == "core_scatter_radius":
-        return float(require_positive(name, value))
-    number = float(require_finite(name, value))
-    low, high, unit = _BETWEEN.get(name, (-math.inf, math.inf, ""))
-    if not low <= number <= high or (name == "zenith" and number == high):
-        close = ")" if name == "zenith" else "]"
-        raise ProdconfError(f"{name} must lie in [{low:g}, {high:g}{close}{unit}, got {number:g}")
-    return number
-
-# %% ../../nbs/jobs/02_corsika.ipynb #e1d06cb7
-def _quantity(name: str, value: Any, unit: str) -> float:
-    """Convert one quantity to a number in `unit`."""
-    try:
-        return to_unit(value, unit)
-    except ValueError as error:
-        raise ProdconfError(f"{name}: {error}, got {value!r}") from error
-
-
-def _pair(name: str, value: Any, unit: str) -> tuple[float, float]:
-    """Convert two quantities."""
-    listed = isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1
-    if not listed or len(value) != 2:
-        raise ProdconfError(f"{name} must be two quantities, low and high, got {value!r}")
-    return _quantity(name, value[0], unit), _quantity(name, value[1], unit)
-
-
-def corsika_input(
-    *,
-    particle: str | int,
-    energy_range: Any,
-    zenith: Any,
-    azimuth: Any,
-    viewcone: Any,
-    core_scatter_radius: Any,
-    n_use: int,
-    n_showers: int,
-    spectral_index: float = -2.0,
-    declination: Any = "0 deg",
-    run_number: int = 1,
-    first_event: int = 1,
-) -> CorsikaInput:
-    """
-    Make a record from quantities.
-
-    Parameters
-    ----------
-    particle : str or int
-        Name or CORSIKA's number.
-    energy_range : pair of quantities
-        Any unit of energy; a Quantity of two values or two Quantities or texts ("30 GeV").
-    zenith, azimuth, declination, core_scatter_radius : quantity
-        Quantity, text or {value, unit}; for angles and length.
-    viewcone : quantity or pair
-        Outer half opening angle, or inner and outer.
-    n_use, n_showers, spectral_index, run_number, first_event
-        As in `CorsikaInput`.
-
-    Raises
-    ------
-    ProdconfError
-        If a quantity has no unit or a wrong one, or a value is outside what CORSIKA documents.
-    """
-    energy = _pair("energy_range", energy_range, "TeV")
-    paired = isinstance(viewcone, (list, tuple)) or getattr(viewcone, "ndim", 0) == 1
-    cone = _pair("viewcone", viewcone, "deg") if paired else (0.0, _quantity("viewcone", viewcone, "deg"))
-    return CorsikaInput(
-        particle=particle_id(particle),
-        energy_min=energy[0],
-        energy_max=energy[1],
-        spectral_index=spectral_index,
-        zenith=_quantity("zenith", zenith, "deg"),
-        azimuth=_quantity("azimuth", azimuth, "deg"),
-        viewcone_min=cone[0],
-        viewcone_max=cone[1],
-        core_scatter_radius=_quantity("core_scatter_radius", core_scatter_radius, "m"),
-        n_use=n_use,
-        n_showers=n_showers,
-        declination=_quantity("declination", declination, "deg"),
-        run_number=run_number,
-        first_event=first_event,
-    )
 
 # %% ../../nbs/jobs/02_corsika.ipynb #ae44a819
 def render_number(value: float, *, power: int = 0, rounding: str = ROUND_HALF_EVEN, digits: int = 10) -> str:
@@ -233,7 +144,7 @@ def render_number(value: float, *, power: int = 0, rounding: str = ROUND_HALF_EV
     digits : int
         Significant digits kept.
     """
-    exact = Decimal(repr(float(require_finite("value", value)))).scaleb(power)
+    exact = Decimal(repr(require_scalar("value", value))).scaleb(power)
     clean = Context(prec=15).plus(exact)
     text = format(Context(prec=digits, rounding=rounding).plus(clean).normalize(), "f") if clean else "0"
     return text if "." in text else f"{text}.0"
@@ -308,83 +219,9 @@ def input_block(record: CorsikaInput, *, comments: Sequence[str] = ()) -> str:
         Lines of at most 80 characters, ending in a newline.
     """
     if not isinstance(record, CorsikaInput):
-        raise ProdconfError(f"record must be a CorsikaInput, got {type(record).__name__}")
+        raise ArgumentError(f"record must be a CorsikaInput, got {type(record).__name__}")
     if isinstance(comments, str):
-        raise ProdconfError("comments must be a list of sentences, got one text")
+        raise ArgumentError("comments must be a list of sentences, got one text")
     lines = [line for text in (*comments, *_remarks(record)) for line in _comment(text)]
     lines += [f"{keyword:<8} {values}" for keyword, values in _keywords(record)]
     return "\n".join([*lines, ""])
-
-# %% ../../nbs/jobs/02_corsika.ipynb #736d2977
-@dataclass(frozen=True)
-class RunSplit:
-    """
-    How a number of events is divided into runs.
-
-    Attributes
-    ----------
-    n_events_required : int
-        What was asked for.
-    n_use, showers_per_run, n_runs, first_run : int
-
-    Raises
-    ------
-    ProdconfError
-        If a number is not whole and positive, or the run numbers go beyond 999999.
-    """
-
-    n_events_required: int
-    n_use: int
-    showers_per_run: int
-    n_runs: int
-    first_run: int = 1
-
-    @property
-    def n_showers(self) -> int:
-        """Showers of all runs."""
-        return self.n_runs * self.showers_per_run
-
-    @property
-    def n_events(self) -> int:
-        """Events thrown, at least what was asked for."""
-        return self.n_showers * self.n_use
-
-    @property
-    def last_run(self) -> int:
-        """Number of the last run."""
-        return self.first_run + self.n_runs - 1
-
-# %% ../../nbs/jobs/02_corsika.ipynb #84bffbf1
-def split_into_runs(n_events: float, *, n_use: int, showers_per_run: int, first_run: int = 1) -> RunSplit:
-    """
-    Divide events into runs.
-
-    Parameters
-    ----------
-    n_events : float
-        Events (uses of showers) required, positive.
-    n_use : int
-        Uses of each shower, 1 to 20.
-    showers_per_run : int
-        1 to 999999.
-    first_run : int
-        Number of the first run.
-
-    Raises
-    ------
-    ProdconfError
-        If a number is not whole and positive, or the run numbers go beyond 999999.
-    """
-    required = math.ceil(float(require_positive("n_events", n_events)))
-    uses = require_whole("n_use", n_use, 1, _WHOLE["n_use"])
-    per_run = require_whole("showers_per_run", showers_per_run, 1, _WHOLE["n_showers"])
-    first = require_whole("first_run", first_run, 1, _WHOLE["run_number"])
-    showers = -(-required // uses)
-    split = RunSplit(required, uses, per_run, -(-showers // per_run), first)
-    if split.last_run > _WHOLE["run_number"]:
-        enough = -(-showers // (_WHOLE["run_number"] - first + 1))
-        raise ProdconfError(
-            f"showers_per_run must be at least {enough} to keep run numbers within 999999, "
-            f"got {per_run} for {required} events of {uses} uses from run {first} on"
-        )
-    return split

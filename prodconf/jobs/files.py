@@ -17,9 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.checks import require_array, require_path, require_scalar, require_whole
-from ..core.configuration import to_unit
-from ..core.errors import ProdconfError
+from prodconf.core.checks import (
+    require_array,
+    require_path,
+    require_positive,
+    require_quantity,
+    require_scalar,
+    require_whole,
+    shown,
+)
+from ..core.errors import ArgumentError, FileError
 from ..core.files import atomic_folder, provenance, require_output_folder
 from ..core.particles import particle_id
 from .corsika import CorsikaInput, input_block
@@ -29,7 +36,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable
 
 # %% auto #0
-__all__ = ['run_seeds', 'input_card', 'job_script', 'JobRequest', 'job_request', 'htcondor_submit', 'slurm_script',
+__all__ = ['SUBMIT', 'run_seeds', 'input_card', 'job_script', 'CardSettings', 'BatchSettings', 'htcondor_submit', 'slurm_script',
            'slurm_submit', 'JobFiles', 'write_job_files']
 
 # %% ../../nbs/jobs/04_files.ipynb #647b5c34
@@ -54,14 +61,11 @@ def run_seeds(run_number: int, *, production: int = 0) -> tuple[int, ...]:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a number is out of range.
     """
-    run, part = (
-        require_whole("run_number", run_number, 1, 999_999),
-        require_whole("production", production, 0, _PRODUCTIONS - 1),
-    )
-    return tuple(_seeds(np.array([run]), part)[0].tolist())
+    run = require_whole("run_number", run_number, 1, 999_999)
+    return tuple(_seeds(np.array([run]), require_whole("production", production, 0, _PRODUCTIONS - 1))[0].tolist())
 
 
 def _seeds(runs: NDArray[np.int64], production: int) -> NDArray[np.int64]:
@@ -76,16 +80,16 @@ _DECIDED = {"RUNNR", "EVTNR", "NSHOW", "SEED", "PRMPAR", "ESLOPE", "ERANGE", "TH
 def _site_lines(text: str) -> list[str]:
     """Check the lines that a site adds to every card, and take off its EXIT."""
     if not isinstance(text, str):
-        raise ProdconfError(f"site_lines must be a text, got {type(text).__name__}")
+        raise ArgumentError(f"site_lines must be a text, got {type(text).__name__}")
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     words = [line.split()[0].upper() for line in lines]
     for line, word in zip(lines, words, strict=True):
         if word in _DECIDED:
-            raise ProdconfError(f"site_lines must leave {word} to the plan, got {line!r:.80}")
+            raise ArgumentError(f"site_lines must leave {word} to the plan, got {shown(line)}")
         if not line.isascii() or not line.replace("\t", " ").isprintable():
-            raise ProdconfError(f"site_lines must be plain characters, got {line!r:.80}")
+            raise ArgumentError(f"site_lines must be plain characters, got {shown(line)}")
     if "EXIT" in words[:-1]:
-        raise ProdconfError("site_lines must have EXIT at their end only, got lines behind it")
+        raise ArgumentError("site_lines must have EXIT at their end only, got lines behind it")
     return lines[:-1] if words and words[-1] == "EXIT" else lines
 
 # %% ../../nbs/jobs/04_files.ipynb #eabedc4b
@@ -114,11 +118,11 @@ def input_card(record: CorsikaInput, *, production: int = 0, site_lines: str = "
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the site's lines say what the plan decides, or a number is out of range.
     """
     if not isinstance(record, CorsikaInput):
-        raise ProdconfError(f"record must be a CorsikaInput, got {type(record).__name__}")
+        raise ArgumentError(f"record must be a CorsikaInput, got {type(record).__name__}")
     seeds = run_seeds(record.run_number, production=production)
     return _fill(_parts(record, _site_lines(site_lines), comments), record.run_number, seeds)
 
@@ -160,17 +164,17 @@ def job_script(command: str) -> str:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a name in braces is not known, or neither card nor run number is used.
     """
     if not isinstance(command, str) or not command.strip() or "\0" in command:
-        raise ProdconfError(f"command must be a text of shell, got {command!r:.80}")
+        raise ArgumentError(f"command must be a text of shell, got {shown(command)}")
     names = re.findall(r"(?<!\$)\{([A-Za-z_]+)\}", command)
     for name in names:
         if name not in _NAMES:
-            raise ProdconfError(f"command: {{{name}}} must be one of {', '.join(_NAMES)}, got {command!r:.80}")
+            raise ArgumentError(f"command: {{{name}}} must be one of {', '.join(_NAMES)}, got {shown(command)}")
     if not {"card", "run_number"} & set(names):
-        raise ProdconfError(f"command must name {{card}} or {{run_number}}, got {command!r:.80}")
+        raise ArgumentError(f"command must name {{card}} or {{run_number}}, got {shown(command)}")
     filled = re.sub(r"(?<!\$)\{([A-Za-z_]+)\}", r"${\1}", command.strip())
     values = [f"{name}=${number}" for number, name in enumerate(_NAMES, start=1)]
     head = ["#!/bin/bash", f"# One job: run_job.sh {' '.join(name.upper() for name in _NAMES)}", "set -euo pipefail"]
@@ -178,76 +182,103 @@ def job_script(command: str) -> str:
 
 # %% ../../nbs/jobs/04_files.ipynb #5f784f51
 @dataclass(frozen=True)
-class JobRequest:
+class CardSettings:
     """
-    What every job asks a scheduler for.
+    What every input card of a production says beside its point.
 
     Attributes
     ----------
-    name : str
-        Of the array; a plain word.
-    minutes, megabytes : int or None
-        Time limit in min and memory in MiB; None: the site's default.
-    tasks_per_array : int
-        Tasks of one Slurm array, at most the site's MaxArraySize - 1.
+    particle : str or int
+        Name or CORSIKA's number; held as the number.
+    declination : float or Quantity
+        Azimuth of magnetic North at the site in deg, positive East.
+    site_lines : str
+        What the site adds to every card, see `input_card`.
+    production : int
+        0 to 223; productions that share run numbers need different ones, for their seeds to differ.
+
+    Raises
+    ------
+    ArgumentError
+        If a value is impossible, or the site's lines say what the plan decides.
     """
 
+    particle: str | int
+    declination: Any
+    site_lines: str = ""
+    production: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        _site_lines(self.site_lines)
+        object.__setattr__(self, "particle", particle_id(self.particle))
+        object.__setattr__(self, "declination", require_scalar("declination", self.declination, "deg"))
+        object.__setattr__(self, "production", require_whole("production", self.production, 0, _PRODUCTIONS - 1))
+
+
+SUBMIT = {"htcondor": "condor_submit jobs.sub", "slurm": "./submit_slurm.sh"}
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """
+    What a site's schedulers are told of every job.
+
+    Attributes
+    ----------
+    command : str
+        Shell of one job, see `job_script`.
+    schedulers : str or sequence of str
+        "htcondor", "slurm" or both; none for the script of a job alone.
+    name : str
+        Of the array; one plain word.
+    time_limit, memory : quantity, optional
+        "24 h", "4 GB"; held in whole min and MiB. Without: the site's default.
+    tasks_per_array : int
+        Tasks of one Slurm array, at most the site's MaxArraySize - 1.
+
+    Raises
+    ------
+    ArgumentError
+        If a word is not known, or a quantity has no unit, a wrong one or is not positive.
+    """
+
+    command: str
+    schedulers: str | Sequence[str] = ("htcondor", "slurm")
     name: str = "prodconf"
-    minutes: int | None = None
-    megabytes: int | None = None
+    time_limit: Any = None
+    memory: Any = None
     tasks_per_array: int = 1000
 
     def __post_init__(self) -> None:
         """Check every value."""
+        job_script(self.command)
+        names = (self.schedulers,) if isinstance(self.schedulers, str) else tuple(self.schedulers)
+        for one in names:
+            if one not in SUBMIT:
+                raise ArgumentError(f"scheduler must be one of {', '.join(SUBMIT)}, got {shown(one)}")
         if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", self.name):
-            raise ProdconfError(f"name must be one plain word, got {self.name!r:.80}")
-        for field in ("minutes", "megabytes", "tasks_per_array"):
-            if getattr(self, field) is not None:
-                object.__setattr__(self, field, require_whole(field, getattr(self, field), 1, 1_000_000_000))
-
-
-def job_request(
-    *, name: str = "prodconf", time_limit: Any = None, memory: Any = None, tasks_per_array: int = 1000
-) -> JobRequest:
-    """
-    Read what a job asks for.
-
-    Parameters
-    ----------
-    name : str
-        One plain word.
-    time_limit, memory : quantity, optional
-        "24 h", "4 GB".
-    tasks_per_array : int
-        At most the site's MaxArraySize - 1.
-
-    Raises
-    ------
-    ProdconfError
-        If the name is no plain word, or a quantity has no unit, a wrong one or is not positive.
-    """
-    return JobRequest(name, _up("time_limit", time_limit, "min"), _up("memory", memory, "MiB"), tasks_per_array)
+            raise ArgumentError(f"name must be one plain word, got {shown(self.name)}")
+        object.__setattr__(self, "schedulers", names)
+        object.__setattr__(self, "time_limit", _up("time_limit", self.time_limit, "min"))
+        object.__setattr__(self, "memory", _up("memory", self.memory, "MiB"))
+        require_whole("tasks_per_array", self.tasks_per_array, 1, 1_000_000_000)
 
 
 def _up(name: str, value: Any, unit: str) -> int | None:
     """Read a positive quantity and round it up to whole units."""
     if value is None:
         return None
-    try:
-        number = to_unit(value, unit)
-    except ValueError as error:
-        raise ProdconfError(f"{name}: {error}, got {value!r}") from error
-    if number <= 0:
-        raise ProdconfError(f"{name} must be positive, got {value!r}")
+    number = float(require_positive(name, require_quantity(name, value, unit, bare=False)))
     return math.ceil(number * (1 - 1e-12))
 
 # %% ../../nbs/jobs/04_files.ipynb #4187d214
-def htcondor_submit(request: JobRequest) -> str:
+def htcondor_submit(batch: BatchSettings) -> str:
     """Write the submit description for HTCondor; it takes the jobs from `jobs.list`."""
     lines = [
         "# Submit inside this folder: condor_submit jobs.sub",
         "universe = vanilla",
-        f"batch_name = {request.name}",
+        f"batch_name = {batch.name}",
         "executable = run_job.sh",
         f'arguments = "{" ".join(f"$({name})" for name in _NAMES)}"',
         "transfer_input_files = cards/$(card)",
@@ -258,22 +289,22 @@ def htcondor_submit(request: JobRequest) -> str:
         "error = logs/run$(run_number).err",
         "request_cpus = 1",
     ]
-    if request.megabytes is not None:
-        lines.append(f"request_memory = {request.megabytes}")
-    if request.minutes is not None:
-        lines.append(f"allowed_job_duration = {60 * request.minutes}")
+    if batch.memory is not None:
+        lines.append(f"request_memory = {batch.memory}")
+    if batch.time_limit is not None:
+        lines.append(f"allowed_job_duration = {60 * batch.time_limit}")
     return "\n".join([*lines, f"queue {', '.join(_NAMES)} from jobs.list", ""])
 
 # %% ../../nbs/jobs/04_files.ipynb #e1f4eb94
-def slurm_script(request: JobRequest, n_jobs: int) -> str:
+def slurm_script(batch: BatchSettings, n_jobs: int) -> str:
     """Write the array script for Slurm; its argument is the number of jobs in the arrays before."""
-    last = min(n_jobs, request.tasks_per_array) - 1
-    options = [f"--job-name={request.name}", f"--array=0-{last}", "--output=logs/%A_%a.out", "--ntasks=1"]
+    last = min(n_jobs, batch.tasks_per_array) - 1
+    options = [f"--job-name={batch.name}", f"--array=0-{last}", "--output=logs/%A_%a.out", "--ntasks=1"]
     options.append("--cpus-per-task=1")
-    if request.minutes is not None:
-        options.append(f"--time={request.minutes}")
-    if request.megabytes is not None:
-        options.append(f"--mem={request.megabytes}M")
+    if batch.time_limit is not None:
+        options.append(f"--time={batch.time_limit}")
+    if batch.memory is not None:
+        options.append(f"--mem={batch.memory}M")
     body = f"""# Submit inside this folder: ./submit_slurm.sh
 set -euo pipefail
 first=${{1:-0}}
@@ -284,167 +315,114 @@ exec ./run_job.sh "$job" "$point" "$run_number" "cards/$card" "$label"
     return "\n".join(["#!/bin/bash", *(f"#SBATCH {option}" for option in options), body])
 
 
-def slurm_submit(request: JobRequest, n_jobs: int) -> str:
+def slurm_submit(batch: BatchSettings, n_jobs: int) -> str:
     """Write the script that submits all arrays to Slurm."""
     lines = ["#!/bin/bash", "set -euo pipefail", 'cd "$(dirname "$0")"']
-    for first in range(0, n_jobs, request.tasks_per_array):
-        last = min(n_jobs - first, request.tasks_per_array) - 1
+    for first in range(0, n_jobs, batch.tasks_per_array):
+        last = min(n_jobs - first, batch.tasks_per_array) - 1
         lines.append(f"sbatch --array=0-{last} jobs.sbatch {first}")
     return "\n".join([*lines, ""])
 
 # %% ../../nbs/jobs/04_files.ipynb #fa00d21d
 _COLUMNS = ("job", "point", "run_number", "n_showers", "n_events", "first_event")
+_OWN = ("n_use", "spectral_index")
 _MOST_CARDS = 100_000
 
 
-def _job_columns(jobs: QTable, points: JobPoints) -> dict[str, NDArray[np.int64]]:
-    """Return the columns of a job table as whole numbers, checked."""
+def _job_columns(jobs: QTable, points: JobPoints) -> dict[str, NDArray[Any]]:
+    """Return the columns of a job table, uses and spectral index among them, checked."""
     if not isinstance(points, JobPoints):
-        raise ProdconfError(f"points must be JobPoints, got {type(points).__name__}")
+        raise ArgumentError(f"points must be JobPoints, got {type(points).__name__}")
     missing = [name for name in _COLUMNS if name not in getattr(jobs, "colnames", ())]
     if missing:
-        raise ProdconfError(f"jobs must have the column {missing[0]}, got {getattr(jobs, 'colnames', type(jobs))}")
+        raise ArgumentError(f"jobs must have the column {missing[0]}, got {getattr(jobs, 'colnames', type(jobs))}")
     if not 0 < len(jobs) <= _MOST_CARDS:
-        raise ProdconfError(
+        raise ArgumentError(
             f"jobs must be 1 to {_MOST_CARDS} for one folder of cards, got {len(jobs)}; make longer runs or write parts"
         )
-    columns = {}
+    columns: dict[str, NDArray[Any]] = {}
     for name in _COLUMNS:
         values = np.asarray(jobs[name])
         if values.dtype.kind not in "iu" or np.ma.is_masked(jobs[name]):
-            raise ProdconfError(f"jobs: {name} must be whole numbers, got {values.dtype}")
+            raise ArgumentError(f"jobs: {name} must be whole numbers, got {values.dtype}")
         columns[name] = values.astype(np.int64)
+    columns |= {name: _own_column(jobs, name) for name in _OWN}
     _check_columns(columns, len(points))
     return columns
 
 
-def _check_columns(columns: dict[str, NDArray[np.int64]], n_points: int) -> None:
-    """Check that points exist and run numbers differ."""
-    point, run = columns["point"], columns["run_number"]
+def _own_column(jobs: QTable, name: str) -> NDArray[np.float64]:
+    """Return one number for each job, of a column or of the metadata."""
+    if name in jobs.colnames:
+        if np.ma.is_masked(jobs[name]) or np.ndim(jobs[name]) != 1:
+            raise ArgumentError(f"jobs: {name} must be one number in every row, got {shown(jobs[name])}")
+        return require_array(f"jobs: {name}", jobs[name])
+    if name not in jobs.meta:
+        raise ArgumentError(f"jobs: a column or the metadata must hold {name} (as of plan_jobs), got {jobs.colnames}")
+    return np.full(len(jobs), require_scalar(f"jobs: {name}", jobs.meta[name]))
+
+
+def _check_columns(columns: dict[str, NDArray[Any]], n_points: int) -> None:
+    """Check that points exist, run numbers differ, and events are showers times uses."""
+    point, run, uses = columns["point"], columns["run_number"], columns["n_use"]
     if run.min() < 1 or run.max() > 999_999:
-        raise ProdconfError(f"jobs: run_number must lie in 1 to 999999, got {run.min()} to {run.max()}")
+        raise ArgumentError(f"jobs: run_number must lie in 1 to 999999, got {run.min()} to {run.max()}")
     if point.min() < 0 or point.max() >= n_points:
-        raise ProdconfError(f"jobs: point must lie in 0 to {n_points - 1}, got {point.min()} to {point.max()}")
-    if np.unique(run).size < run.size:
-        raise ProdconfError(f"jobs: run_number must differ from job to job, got {_repeated(run)} twice")
-
-
-def _repeated(values: NDArray[np.int64]) -> int:
-    """Return the first value that stands twice."""
-    found, counts = np.unique(values, return_counts=True)
-    return int(found[counts > 1][0])
-
-# %% ../../nbs/jobs/04_files.ipynb #e49ec27f
-_OWN = ("n_use", "spectral_index")
-
-
-def _own_values(jobs: QTable, columns: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.float64]]:
-    """Return uses and spectral index of every job, of its columns or of the metadata, checked."""
-    found: dict[str, NDArray[np.float64]] = {}
-    for name in _OWN:
-        if name in jobs.colnames:
-            found[name] = _plain_column(name, jobs[name])
-        elif name in jobs.meta:
-            found[name] = np.full(len(jobs), require_scalar(f"jobs: {name}", jobs.meta[name]))
-        else:
-            raise ProdconfError(
-                f"jobs: a column or the metadata must hold {name} (as of plan_jobs), got {jobs.colnames}"
-            )
-    for number in np.unique(found["n_use"]).tolist():
+        raise ArgumentError(f"jobs: point must lie in 0 to {n_points - 1}, got {point.min()} to {point.max()}")
+    found, counts = np.unique(run, return_counts=True)
+    if found.size < run.size:
+        raise ArgumentError(f"jobs: run_number must differ from job to job, got {found[counts > 1][0]} twice")
+    for number in np.unique(uses).tolist():
         require_whole("jobs: n_use", number, 1, 20)
-    wrong = np.flatnonzero(columns["n_events"] != columns["n_showers"] * found["n_use"])
+    wrong = np.flatnonzero(columns["n_events"] != columns["n_showers"] * uses)
     if wrong.size:
         events, showers = (int(columns[name][wrong[0]]) for name in ("n_events", "n_showers"))
-        raise ProdconfError(
-            f"jobs: n_events must be n_showers times the {found['n_use'][wrong[0]]:.0f} uses of a shower, "
+        raise ArgumentError(
+            f"jobs: n_events must be n_showers times the {uses[wrong[0]]:.0f} uses of a shower, "
             f"got {events} of {showers} showers in row {wrong[0]}"
         )
-    return found
-
-
-def _plain_column(name: str, column: Any) -> NDArray[np.float64]:
-    """Read a column of one number in each row, without gaps."""
-    if np.ma.is_masked(column) or np.ndim(column) != 1:
-        raise ProdconfError(f"jobs: {name} must be one number in every row, got {column!r:.60}")
-    return require_array(f"jobs: {name}", column)
 
 # %% ../../nbs/jobs/04_files.ipynb #6f484e86
-_Kind = tuple[int, int, int, int, float]
+def _kind_parts(kind: tuple[Any, ...], points: JobPoints, settings: CardSettings) -> tuple[str, str, str]:
+    """Compose the card of all runs of one kind."""
+    point, n_showers, first_event, n_use, index = kind
+    record = CorsikaInput(
+        particle=particle_id(settings.particle),
+        energy_min=float(points.energy_min[point]),
+        energy_max=float(points.energy_max[point]),
+        spectral_index=index,
+        zenith=float(points.zenith[point]),
+        azimuth=float(points.azimuth[point]),
+        viewcone_min=0.0,
+        viewcone_max=float(points.viewcone[point]),
+        core_scatter_radius=float(points.core_scatter_radius[point]),
+        n_use=n_use,
+        n_showers=n_showers,
+        declination=settings.declination,
+        first_event=first_event,
+    )
+    remark = [f"Limits: {points.remarks[point]}"] if points.remarks[point] else []
+    return _parts(record, _site_lines(settings.site_lines), [f"Point {point}: {points.labels[point]}", *remark])
 
 
-def _kinds(columns: dict[str, NDArray[np.int64]], own: dict[str, NDArray[np.float64]]) -> list[_Kind]:
-    """Return of every job what its card depends on, but for run number and seeds."""
-    parts = [columns[name].tolist() for name in ("point", "n_showers", "first_event")]
-    uses = own["n_use"].astype(np.int64).tolist()
-    return list(zip(*parts, uses, own["spectral_index"].tolist(), strict=True))
-
-
-def _records(
-    kinds: Sequence[_Kind], points: JobPoints, particle: str | int, declination: float
-) -> dict[_Kind, CorsikaInput]:
-    """Make the record of every different run."""
-    made: dict[_Kind, CorsikaInput] = {}
-    for kind in sorted(set(kinds)):
-        point, n_showers, first_event, n_use, index = kind
-        made[kind] = CorsikaInput(
-            particle=particle_id(particle),
-            energy_min=float(points.energy_min[point]),
-            energy_max=float(points.energy_max[point]),
-            spectral_index=index,
-            zenith=float(points.zenith[point]),
-            azimuth=float(points.azimuth[point]),
-            viewcone_min=0.0,
-            viewcone_max=float(points.viewcone[point]),
-            core_scatter_radius=float(points.core_scatter_radius[point]),
-            n_use=n_use,
-            n_showers=n_showers,
-            declination=declination,
-            first_event=first_event,
-        )
-    return made
-
-# %% ../../nbs/jobs/04_files.ipynb #07bbfd5c
-def _remark(points: JobPoints, point: int) -> list[str]:
-    """Return what is to be known of the limits of a point."""
-    return [f"Limits: {points.remarks[point]}"] if points.remarks[point] else []
-
-
-def _write_cards(
-    folder: Path,
-    runs: Sequence[int],
-    kinds: Sequence[_Kind],
-    records: dict[_Kind, CorsikaInput],
-    points: JobPoints,
-    seeds: NDArray[np.int64],
-    lines: Sequence[str],
-) -> list[str]:
-    """Write all cards and return their names."""
-    parts = {
-        kind: _parts(record, lines, [f"Point {kind[0]}: {points.labels[kind[0]]}", *_remark(points, kind[0])])
-        for kind, record in records.items()
-    }
-    folder.mkdir()
-    names = []
-    for run, kind, row in zip(runs, kinds, seeds.tolist(), strict=True):
-        names.append(f"run{run:06d}.inp")
-        (folder / names[-1]).write_text(_fill(parts[kind], run, row), encoding="ascii")
-    return names
+def _all_parts(
+    columns: dict[str, NDArray[Any]], points: JobPoints, settings: CardSettings
+) -> list[tuple[str, str, str]]:
+    """Compose the card of every job, each kind once."""
+    names = ("point", "n_showers", "first_event", "n_use", "spectral_index")
+    kinds = list(zip(*(columns[name].tolist() for name in names), strict=True))
+    made = {kind: _kind_parts(kind, points, settings) for kind in sorted(set(kinds))}
+    return [made[kind] for kind in kinds]
 
 # %% ../../nbs/jobs/04_files.ipynb #1b353746
-def _long_table(
-    jobs: QTable,
-    columns: dict[str, NDArray[np.int64]],
-    points: JobPoints,
-    names: list[str],
-    seeds: NDArray[np.int64],
-    meta: dict[str, Any],
-) -> QTable:
+def _long_table(jobs: QTable, columns: dict[str, NDArray[Any]], points: JobPoints, production: int) -> QTable:
     """Return the job table with cards, seeds and the values of the points."""
     from astropy import units as u
     from astropy.table import QTable
 
-    table, point = QTable(columns), columns["point"]
-    table["card"], table["label"] = names, np.asarray(points.labels)[point]
+    table, point = QTable({name: columns[name] for name in _COLUMNS}), columns["point"]
+    table["card"] = [f"run{run:06d}.inp" for run in columns["run_number"].tolist()]
+    table["label"] = np.asarray(points.labels)[point]
     units = {"energy_min": u.TeV, "energy_max": u.TeV, "core_scatter_radius": u.m}
     for name in ("zenith", "azimuth", "energy_min", "energy_max", "core_scatter_radius", "viewcone"):
         table[name] = getattr(points, name)[point] * units.get(name, u.deg)
@@ -452,9 +430,8 @@ def _long_table(
     for name in (*_OWN, "cpu_hours"):
         if name in jobs.colnames:
             table[name] = jobs[name]
-    for number in range(_SEQUENCES):
-        table[f"seed_{number + 1}"] = seeds[:, number]
-    table.meta.update(meta)
+    for number, seeds in enumerate(_seeds(columns["run_number"], production).T, start=1):
+        table[f"seed_{number}"] = seeds
     return table
 
 # %% ../../nbs/jobs/04_files.ipynb #3ea200f0
@@ -466,10 +443,10 @@ def _require_only_job_files(folder: Path) -> None:
     inside = {"cards": r"run\d{6}\.inp", "logs": r"(?!)"}
     for entry in sorted(folder.iterdir()):
         if entry.name not in _OURS or entry.is_symlink() or entry.is_dir() != (entry.name in inside):
-            raise ProdconfError(f"output {folder}: is not replaced, because it holds {entry.name}")
+            raise FileError(folder, f"is not replaced, because it holds {entry.name}")
         for file in sorted(entry.iterdir()) if entry.is_dir() else ():
             if not re.fullmatch(inside[entry.name], file.name):
-                raise ProdconfError(f"output {folder}: is not replaced, because it holds {entry.name}/{file.name}")
+                raise FileError(folder, f"is not replaced, because it holds {entry.name}/{file.name}")
 
 
 @contextlib.contextmanager
@@ -489,7 +466,7 @@ def _job_folder(path: Path, overwrite: bool) -> Iterator[Path]:
             target.replace(old)
             (Path(aside) / target.name).replace(target)
         except OSError as error:
-            raise ProdconfError(f"output {target}: cannot be written ({error.strerror})") from error
+            raise FileError(target, f"cannot be written ({error.strerror})") from error
         finally:
             if old.exists() and not target.exists():
                 old.replace(target)
@@ -515,31 +492,26 @@ class JobFiles:
     submit: dict[str, str]
 
 
-_SUBMIT = {"htcondor": "condor_submit jobs.sub", "slurm": "./submit_slurm.sh"}
-
-
-def _schedulers(scheduler: str | Sequence[str] | None) -> list[str]:
-    """Read the names of the schedulers."""
-    names = [] if scheduler is None else [scheduler] if isinstance(scheduler, str) else list(scheduler)
-    for name in names:
-        if name not in _SUBMIT:
-            raise ProdconfError(f"scheduler must be one of {', '.join(_SUBMIT)} or None, got {name!r}")
-    return names
-
-
-def _write_scripts(folder: Path, names: Sequence[str], command: str | None, request: JobRequest, n_jobs: int) -> None:
+def _write_scripts(folder: Path, batch: BatchSettings, n_jobs: int) -> None:
     """Write what the schedulers take."""
-    if names and command is None:
-        raise ProdconfError("command must be given for a scheduler, got None")
-    files = {} if command is None else {"run_job.sh": job_script(command)}
-    if "htcondor" in names:
-        files["jobs.sub"] = htcondor_submit(request)
-    if "slurm" in names:
-        files |= {"jobs.sbatch": slurm_script(request, n_jobs), "submit_slurm.sh": slurm_submit(request, n_jobs)}
+    files = {"run_job.sh": job_script(batch.command)}
+    if "htcondor" in batch.schedulers:
+        files["jobs.sub"] = htcondor_submit(batch)
+    if "slurm" in batch.schedulers:
+        files |= {"jobs.sbatch": slurm_script(batch, n_jobs), "submit_slurm.sh": slurm_submit(batch, n_jobs)}
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
         if name.endswith(".sh"):
             (folder / name).chmod(0o755)
+
+
+def _write_cards(folder: Path, table: QTable, parts: Sequence[tuple[str, str, str]]) -> None:
+    """Write the card of every job."""
+    folder.mkdir()
+    runs, names = table["run_number"].tolist(), table["card"].tolist()
+    seeds = zip(*(table[f"seed_{number + 1}"].tolist() for number in range(_SEQUENCES)), strict=True)
+    for name, part, run, row in zip(names, parts, runs, seeds, strict=True):
+        (folder / name).write_text(_fill(part, run, row), encoding="ascii")
 
 # %% ../../nbs/jobs/04_files.ipynb #8f07f189
 def write_job_files(
@@ -547,13 +519,8 @@ def write_job_files(
     points: JobPoints,
     folder: Any,
     *,
-    particle: str | int,
-    declination: float,
-    command: str | None = None,
-    scheduler: str | Sequence[str] | None = ("htcondor", "slurm"),
-    site_lines: str = "",
-    production: int = 0,
-    request: JobRequest | None = None,
+    cards: CardSettings,
+    batch: BatchSettings | None = None,
     overwrite: bool = False,
 ) -> JobFiles:
     """
@@ -567,20 +534,10 @@ def write_job_files(
         The points it was made from.
     folder : str or Path
         Appears whole or not at all.
-    particle : str or int
-        Name or CORSIKA's number.
-    declination : float
-        Azimuth of magnetic North at the site in deg (or a Quantity), positive East.
-    command : str, optional
-        Shell of one job, see `job_script`; needed for a scheduler.
-    scheduler : str, sequence of str or None
-        "htcondor", "slurm", both, or None for cards and table alone.
-    site_lines : str
-        What the site adds to every card, see `input_card`.
-    production : int
-        0 to 223; productions that share run numbers need different ones, for their seeds to differ.
-    request : JobRequest, optional
-        Of `job_request`.
+    cards : CardSettings
+        What every card says beside its point.
+    batch : BatchSettings, optional
+        The command of a job and what the schedulers are told; without, cards and tables alone are written.
     overwrite : bool
         Whether a folder of job files may be replaced; one with logs or results is not.
 
@@ -590,29 +547,26 @@ def write_job_files(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError, FileError
         If something is impossible or cannot be written.
     """
-    names, asked = _schedulers(scheduler), JobRequest() if request is None else request
-    if not isinstance(asked, JobRequest):
-        raise ProdconfError(f"request must be a JobRequest (of job_request), got {type(asked).__name__}")
-    columns, north = _job_columns(jobs, points), require_scalar("declination", declination, "deg")
-    kinds = _kinds(columns, _own_values(jobs, columns))
-    records = _records(kinds, points, particle, north)
-    lines, number = _site_lines(site_lines), require_whole("production", production, 0, _PRODUCTIONS - 1)
-    seeds = _seeds(columns["run_number"], number)
+    for name, value, kind in (("cards", cards, CardSettings), ("batch", batch, BatchSettings)):
+        if not isinstance(value, kind) and (name, value) != ("batch", None):
+            raise ArgumentError(f"{name} must be {kind.__name__}, got {type(value).__name__}")
+    columns = _job_columns(jobs, points)
+    parts = _all_parts(columns, points, cards)
+    table = _long_table(jobs, columns, points, cards.production)
     plan = {key: jobs.meta[key] for key in _OWN if key not in jobs.colnames}
-    plan |= {"particle": particle_id(particle), "declination_deg": north, "production": number}
+    plan |= {"particle": cards.particle, "declination_deg": cards.declination, "production": cards.production}
+    table.meta.update(plan | {"provenance": provenance(configuration=plan)})
     with _job_folder(require_path("folder", folder), overwrite) as temporary:
-        _write_scripts(temporary, names, command, asked, len(jobs))
+        if batch is not None:
+            _write_scripts(temporary, batch, len(jobs))
         (temporary / "logs").mkdir()
-        runs = columns["run_number"].tolist()
-        cards = _write_cards(temporary / "cards", runs, kinds, records, points, seeds, lines)
-        meta = plan | {"provenance": provenance(configuration=plan)}
-        table = _long_table(jobs, columns, points, cards, seeds, meta)
+        _write_cards(temporary / "cards", table, parts)
         table.write(temporary / "jobs.ecsv", format="ascii.ecsv")
         _write_list(temporary / "jobs.list", table)
-    return JobFiles(Path(folder), len(jobs), {name: _SUBMIT[name] for name in names})
+    return JobFiles(Path(folder), len(jobs), {name: SUBMIT[name] for name in (batch.schedulers if batch else ())})
 
 
 def _write_list(path: Path, table: QTable) -> None:

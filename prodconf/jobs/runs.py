@@ -15,17 +15,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import require_array, require_positive, require_scalar, require_whole
-from ..core.configuration import to_unit
-from ..core.errors import ProdconfError, ProdconfWarning
+from prodconf.core.checks import (
+    fit_together,
+    require_array,
+    require_positive,
+    require_quantity,
+    require_scalar,
+    require_whole,
+    shown,
+)
+from ..core.errors import ArgumentError, ProdconfWarning
 from .cost import CostModel, largest_energy, shower_seconds
 from ..sky.axes import kind_of
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
+Array = NDArray[np.float64]
+
 # %% auto #0
-__all__ = ['JobPoints', 'job_points', 'showers_in_time', 'require_hours', 'plan_jobs', 'runs_per_point']
+__all__ = ['Array', 'JobPoints', 'job_points', 'showers_in_time', 'RunSettings', 'require_hours', 'RunSplit', 'split_into_runs',
+           'plan_jobs', 'runs_per_point']
 
 # %% ../../nbs/jobs/03_runs.ipynb #2edd8824
 _UNITS = {
@@ -61,17 +71,17 @@ class JobPoints:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a value is impossible, shapes do not fit, or a label is no plain word. Single numbers stand for all points;
         a Quantity is converted.
     """
 
-    zenith: NDArray[np.float64]
-    azimuth: NDArray[np.float64]
-    energy_min: NDArray[np.float64]
-    energy_max: NDArray[np.float64]
-    core_scatter_radius: NDArray[np.float64]
-    viewcone: NDArray[np.float64]
+    zenith: Array
+    azimuth: Array
+    energy_min: Array
+    energy_max: Array
+    core_scatter_radius: Array
+    viewcone: Array
     labels: Sequence[str] = ()
     remarks: Sequence[str] = ()
 
@@ -81,7 +91,7 @@ class JobPoints:
         length = max(value.size for value in values)
         for field, value in zip(fields(self), values, strict=False):
             if value.ndim != 1 or value.size not in (1, length) or not value.size:
-                raise ProdconfError(f"{field.name} must be one number or {length} in a row, got shape {value.shape}")
+                raise ArgumentError(f"{field.name} must be one number or {length} in a row, got shape {value.shape}")
             object.__setattr__(self, field.name, np.broadcast_to(value, length))
         _check_points(self)
         object.__setattr__(self, "labels", _labels(self.labels, length))
@@ -104,23 +114,24 @@ def _check_points(points: JobPoints) -> None:
     for name, (good, rule) in rules.items():
         if not good.all():
             first = int(np.argmin(good))
-            raise ProdconfError(f"{name} {rule}, got {getattr(points, name)[first]:g} {_UNITS[name]} at point {first}")
+            raise ArgumentError(f"{name} {rule}, got {getattr(points, name)[first]:g} {_UNITS[name]} at point {first}")
 
 
 def _remarks(remarks: Sequence[str], length: int) -> tuple[str, ...]:
     """Check the remarks; none is as many empty ones."""
     if isinstance(remarks, str) or len(remarks) not in (0, length) or not all(isinstance(one, str) for one in remarks):
-        raise ProdconfError(f"remarks must be one text for each of {length} points, got {remarks!r:.80}")
+        raise ArgumentError(f"remarks must be one text for each of {length} points, got {shown(remarks)}")
     return tuple(remarks) or ("",) * length
 
 
 def _labels(labels: Sequence[str], length: int) -> tuple[str, ...]:
     """Check the labels, or number the points."""
     if isinstance(labels, str) or len(labels) not in (0, length):
-        raise ProdconfError(f"labels must be one word for each of {length} points, got {labels!r:.80}")
+        raise ArgumentError(f"labels must be one word for each of {length} points, got {shown(labels)}")
     for label in labels:
         if not isinstance(label, str) or not _WORD.fullmatch(label):
-            raise ProdconfError(f"labels must be plain words (a letter or digit, then also _.+=:@-), got {label!r:.80}")
+            rule = "must be plain words (a letter or digit, then also _.+=:@-)"
+            raise ArgumentError(f"labels {rule}, got {shown(label)}")
     return tuple(str(label) for label in labels) or tuple(f"point{number}" for number in range(length))
 
 # %% ../../nbs/jobs/03_runs.ipynb #70729d38
@@ -150,18 +161,18 @@ def job_points(grid: QTable, *, energy_max: Any = None) -> JobPoints:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a column is missing or holds NaN, or the largest energy is not known.
     """
     names = getattr(grid, "colnames", ())
     for name in _LIMITS.values():
         if name not in names:
-            raise ProdconfError(f"grid must have the column {name} for jobs, got {', '.join(names) or type(grid)}")
+            raise ArgumentError(f"grid must have the column {name} for jobs, got {', '.join(names) or type(grid)}")
     axes = {kind_of(name): name for name in names[: names.index(_LIMITS["energy_min"])]}
     _warn_of_others(names[: names.index(_LIMITS["energy_min"])])
     for kind in ("zenith", "azimuth"):
         if kind not in axes:
-            raise ProdconfError(f"grid must have a column of {kind} for jobs, got {', '.join(names)}")
+            raise ArgumentError(f"grid must have a column of {kind} for jobs, got {', '.join(names)}")
     return JobPoints(
         zenith=grid[axes["zenith"]],
         azimuth=grid[axes["azimuth"]],
@@ -220,9 +231,7 @@ def _words(name: str, column: Any) -> list[str]:
     return [re.sub(r"[^A-Za-z0-9_.+=:@-]", "-", f"{name}={text}").lstrip("_.+=:@-") for text in texts]
 
 # %% ../../nbs/jobs/03_runs.ipynb #ec346df0
-def showers_in_time(
-    seconds: float, mean: ArrayLike, scatter: ArrayLike = 0.0, *, n_sigma: float = 0.0
-) -> NDArray[np.float64]:
+def showers_in_time(seconds: float, mean: ArrayLike, scatter: ArrayLike = 0.0, *, n_sigma: float = 0.0) -> Array:
     """
     Return the largest number of showers that fit a time.
 
@@ -242,7 +251,7 @@ def showers_in_time(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a time is not positive, or `n_sigma` or a scatter is negative.
     """
     limit = float(require_positive("seconds", require_scalar("seconds", seconds)))
@@ -252,23 +261,71 @@ def showers_in_time(
     return np.floor(root**2 * (1 + 1e-12))
 
 # %% ../../nbs/jobs/03_runs.ipynb #4bcd605e
-_MOST_RUNS = 999_999
+_LAST = 999_999  # of run numbers and of event numbers (CORSIKA guide, sections 4.1 and 4.2)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """
+    How the events of a production are divided into runs.
+
+    Attributes
+    ----------
+    showers_per_run : int, optional
+        Showers of every run. Either this or `wall_time`.
+    wall_time : quantity, optional
+        Time of a run ("18 h"), to be met with the `cost`; held in h.
+    cost : CostModel, optional
+        Of the site; needed with `wall_time`, gives `cpu_hours` otherwise.
+    n_sigma : float
+        Standard deviations of a run's time that are kept free within `wall_time`.
+    first_run, first_event : int
+        First run number of the production, and first event number of each run.
+
+    Raises
+    ------
+    ArgumentError
+        If a number is impossible, or both or none of `showers_per_run` and `wall_time` are given.
+    """
+
+    showers_per_run: int | None = None
+    wall_time: Any = None
+    cost: CostModel | None = None
+    n_sigma: float = 0.0
+    first_run: int = 1
+    first_event: int = 1
+
+    def __post_init__(self) -> None:
+        """Check every value and hold it as a plain number."""
+        if (self.showers_per_run is None) == (self.wall_time is None):
+            given = "none" if self.wall_time is None else "both"
+            raise ArgumentError(f"either showers_per_run or wall_time must be given, got {given}")
+        if self.wall_time is not None and self.cost is None:
+            raise ArgumentError("cost must be given for a wall_time to be met, got none")
+        held: dict[str, Any] = {"n_sigma": float(require_positive("n_sigma", self.n_sigma, zero=True))}
+        held |= {name: require_whole(name, getattr(self, name), 1, _LAST) for name in ("first_run", "first_event")}
+        if self.wall_time is None:
+            most = _LAST - held["first_event"] + 1
+            held["showers_per_run"] = require_whole("showers_per_run", self.showers_per_run, 1, most)
+        else:
+            held["wall_time"] = require_hours("wall_time", self.wall_time)
+        for name, value in held.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def most_showers(self) -> int:
+        """Showers of a run whose last event number has six digits."""
+        return _LAST - self.first_event + 1
+
+    @property
+    def most_runs(self) -> int:
+        """Run numbers that are left from the first on."""
+        return _LAST - self.first_run + 1
 
 
 def require_hours(name: str, value: Any) -> float:
-    """Return a positive time with its unit in h; ProdconfError if it is none."""
-    try:
-        return float(require_positive(name, to_unit(value, "h")))
-    except ProdconfError:
-        raise
-    except ValueError as error:
-        raise ProdconfError(f"{name}: {error}, got {value!r}") from error
-
-
-def _equal_runs(showers: NDArray[np.float64], most: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the showers of each run when the fewest runs of at most `most` showers are made alike."""
-    runs = np.maximum(np.ceil(showers / most), 1)
-    return np.maximum(np.ceil(showers / runs), 1)
+    """Return a positive time with its unit in h; ArgumentError if it is none."""
+    return float(require_positive(name, require_quantity(name, value, "h", bare=False)))
 
 # %% ../../nbs/jobs/03_runs.ipynb #9cbd25c1
 def _smallest(fits: Callable[[int], bool], low: int, high: int) -> int:
@@ -279,111 +336,152 @@ def _smallest(fits: Callable[[int], bool], low: int, high: int) -> int:
     return low
 
 
-def _fixed_runs(showers: NDArray[np.float64], per_run: Any, cap: int, available: int) -> NDArray[np.float64]:
+def _fixed_runs(showers: Array, settings: RunSettings) -> Array:
     """Return the showers of each run where the user fixed them; refuse where run numbers do not suffice."""
-    wanted = require_whole("showers_per_run", per_run, 1, cap)
+    wanted = settings.showers_per_run or 1
 
     def fits(size: int) -> bool:
-        return bool(np.ceil(showers / size).sum() <= available)
+        return bool(np.ceil(showers / size).sum() <= settings.most_runs)
 
     if not fits(wanted):
-        runs, enough = np.ceil(showers / wanted).sum(), _smallest(fits, wanted, cap)
-        raise ProdconfError(
-            f"showers_per_run must be at least {enough} to keep run numbers within {_MOST_RUNS}, "
-            f"got {wanted}, which makes {runs:.0f} runs from first_run {_MOST_RUNS - available + 1} on"
+        runs, enough = np.ceil(showers / wanted).sum(), _smallest(fits, wanted, settings.most_showers)
+        raise ArgumentError(
+            f"showers_per_run must be at least {enough} to keep run numbers within {_LAST}, "
+            f"got {wanted}, which makes {runs:.0f} runs from first_run {settings.first_run} on"
         )
     return np.full(showers.shape, float(wanted))
 
 # %% ../../nbs/jobs/03_runs.ipynb #4bd40058
-def _timed_runs(
-    showers: NDArray[np.float64],
-    wall_time: Any,
-    seconds: tuple[NDArray[np.float64], NDArray[np.float64]],
-    n_sigma: float,
-    cap: int,
-    available: int,
-) -> NDArray[np.float64]:
+def _timed_runs(showers: Array, settings: RunSettings, seconds: tuple[Array, Array]) -> Array:
     """Return the showers of each run that fit a wall time; refuse what does not fit."""
-    hours, (mean, scatter) = require_hours("wall_time", wall_time), seconds
+    mean, scatter = seconds
     if not (mean > 0).all():
-        raise ProdconfError("cost must give every shower a time for a wall_time to be met, got 0 s")
+        raise ArgumentError("cost must give every shower a time for a wall_time to be met, got 0 s")
 
-    def most(limit: float) -> NDArray[np.float64]:
-        return np.minimum(showers_in_time(limit, mean, scatter, n_sigma=n_sigma), cap)
+    def most(limit: float) -> Array:
+        return np.minimum(showers_in_time(limit, mean, scatter, n_sigma=settings.n_sigma), settings.most_showers)
 
     def fits(minutes: float) -> bool:
-        if not minutes:
-            return False
-        size = most(60 * minutes)
+        size = most(60 * minutes) if minutes else np.zeros(1)
         enough = (size > 0) | (showers == 0)
-        return bool(enough.all() and np.ceil(showers / np.maximum(size, 1)).sum() <= available)
+        return bool(enough.all() and np.ceil(showers / np.maximum(size, 1)).sum() <= settings.most_runs)
 
-    if not fits(60 * hours):
-        longest = math.ceil((mean * cap + n_sigma * scatter * math.sqrt(cap)).max() / 60) + 1
-        enough = _smallest(fits, int(60 * hours), longest)
-        raise ProdconfError(
-            f"wall_time must be at least {enough} min to hold one shower of every point "
-            f"and keep run numbers within {_MOST_RUNS} (first_run {_MOST_RUNS - available + 1}), got {60 * hours:g} min"
+    minutes, cap = 60 * settings.wall_time, settings.most_showers
+    if not fits(minutes):
+        longest = math.ceil((mean * cap + settings.n_sigma * scatter * math.sqrt(cap)).max() / 60) + 1
+        raise ArgumentError(
+            f"wall_time must be at least {_smallest(fits, int(minutes), longest)} min to hold one shower of every "
+            f"point and keep run numbers within {_LAST} (first_run {settings.first_run}), got {minutes:g} min"
         )
-    return _equal_runs(showers, np.maximum(most(3600 * hours), 1))
+    runs = np.maximum(np.ceil(showers / np.maximum(most(60 * minutes), 1)), 1)
+    return np.maximum(np.ceil(showers / runs), 1)
+
+# %% ../../nbs/jobs/03_runs.ipynb #b678e4b6
+@dataclass(frozen=True, eq=False)
+class RunSplit:
+    """
+    How events are divided into equal runs, one number or one for each point.
+
+    Attributes
+    ----------
+    n_events_required : numpy.ndarray of int
+        What was asked for.
+    n_use, showers_per_run, n_runs : numpy.ndarray of int
+    first_run : int
+        Number of the first run of the first point.
+    """
+
+    n_events_required: NDArray[np.int64]
+    n_use: NDArray[np.int64]
+    showers_per_run: NDArray[np.int64]
+    n_runs: NDArray[np.int64]
+    first_run: int
+
+    @property
+    def n_showers(self) -> NDArray[np.int64]:
+        """Showers of all runs."""
+        return self.n_runs * self.showers_per_run
+
+    @property
+    def n_events(self) -> NDArray[np.int64]:
+        """Events thrown, at least what was asked for."""
+        return self.n_showers * self.n_use
+
+    @property
+    def last_run(self) -> int:
+        """Number of the last run."""
+        return self.first_run + int(self.n_runs.sum()) - 1
+
+
+def split_into_runs(
+    n_events: ArrayLike, settings: RunSettings, *, n_use: ArrayLike, seconds: tuple[Array, Array] | None = None
+) -> RunSplit:
+    """
+    Divide events into runs.
+
+    Parameters
+    ----------
+    n_events : array_like
+        Events (uses of showers) required, one number or one for each point; 0 makes no runs.
+    settings : RunSettings
+        Length of a run and first run number.
+    n_use : array_like
+        Uses of each shower, 1 to 20, one number or one for each point.
+    seconds : tuple of numpy.ndarray, optional
+        Expectation and scatter of the time of a shower at each point in s; needed with a wall time.
+
+    Raises
+    ------
+    ArgumentError
+        If a number is impossible, one shower does not fit, or run numbers do not suffice (the sentence says what
+        would fit).
+    """
+    required = np.ceil(require_positive("n_events", n_events, zero=True))
+    required, uses = fit_together(n_events=required, n_use=require_array("n_use", n_use))
+    for number in np.unique(uses).tolist():
+        require_whole("n_use", number, 1, 20)
+    showers, capacity = np.ceil(required / uses), settings.most_showers * settings.most_runs
+    if not showers.any():
+        raise ArgumentError("n_events must be positive for one point at least, got only zeros")
+    if showers.sum() > capacity:
+        raise ArgumentError(
+            f"n_events must add up to at most {capacity * (required.sum() / showers.sum()):.4g} for the run numbers "
+            f"that are left, got {required.sum():.4g}; divide the production"
+        )
+    if settings.wall_time is None:
+        size = _fixed_runs(showers, settings)
+    elif seconds is None:
+        raise ArgumentError("seconds must be given for a wall_time to be met, got None")
+    else:
+        size = _timed_runs(showers, settings, seconds)
+    numbers = (required, uses, size, np.ceil(showers / size))
+    events, use, per_run, runs = (np.asarray(each, dtype=np.int64)[()] for each in numbers)
+    return RunSplit(events, use, per_run, runs, settings.first_run)
 
 # %% ../../nbs/jobs/03_runs.ipynb #13328c4c
-def _of_points(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:
+def _of_points(name: str, values: ArrayLike, length: int) -> Array:
     """Read one number or one for each point; return one for each."""
     array = require_array(name, values)
     if array.ndim > 1 or array.size not in (1, length):
-        raise ProdconfError(f"{name} must be one number or one for each of {length} points, got shape {array.shape}")
+        raise ArgumentError(f"{name} must be one number or one for each of {length} points, got shape {array.shape}")
     return np.broadcast_to(array if array.ndim else require_scalar(name, values), length)
 
 
-def _required_showers(
-    n_events: ArrayLike, n_use: NDArray[np.float64], length: int, capacity: int
-) -> NDArray[np.float64]:
-    """Return the showers of each point."""
-    events = np.ceil(require_positive("n_events", _of_points("n_events", n_events, length), zero=True))
-    showers = np.ceil(events / n_use)
-    if not showers.any():
-        raise ProdconfError("n_events must be positive for one point at least, got only zeros")
-    if showers.sum() > capacity:
-        most = capacity * (events.sum() / showers.sum())
-        raise ProdconfError(
-            f"n_events must add up to at most {most:.4g} for the run numbers that are left, "
-            f"got {events.sum():.4g}; divide the production"
-        )
-    return showers
-
-
-def _uses(n_use: ArrayLike, length: int) -> NDArray[np.float64]:
-    """Return the uses of the showers of each point."""
-    uses = _of_points("n_use", n_use, length)
-    for number in np.unique(uses).tolist():
-        require_whole("n_use", number, 1, 20)
-    return uses
-
-
-def _indices(spectral_index: ArrayLike, length: int) -> NDArray[np.float64]:
-    """Return the exponents of the spectra of all points."""
-    exponents = _of_points("spectral_index", spectral_index, length)
-    wrong = ~((exponents >= -20) & (exponents <= 0))
-    if wrong.any():
-        raise ProdconfError(
-            f"spectral_index must lie in [-20, 0] (-2 for a spectrum E^-2), got {exponents[wrong][0]:g}"
-        )
-    return exponents
+def _state(table: QTable, name: str, given: ArrayLike, values: NDArray[Any]) -> None:
+    """Write what was given as one number into the metadata, what was given point by point into a column."""
+    if np.ndim(given):
+        table[name] = values[table["point"]]
+    else:
+        table.meta[name] = values[0].item()
 
 # %% ../../nbs/jobs/03_runs.ipynb #376d968f
 def plan_jobs(
     points: JobPoints,
+    settings: RunSettings,
     *,
     n_events: ArrayLike,
     n_use: ArrayLike,
     spectral_index: ArrayLike = -2.0,
-    showers_per_run: int | None = None,
-    wall_time: Any = None,
-    cost: CostModel | None = None,
-    n_sigma: float = 0.0,
-    first_run: int = 1,
-    first_event: int = 1,
 ) -> QTable:
     """
     Divide the events of all points into jobs.
@@ -392,22 +490,14 @@ def plan_jobs(
     ----------
     points : JobPoints
         Where to throw.
+    settings : RunSettings
+        How the events are divided.
     n_events : array_like
         Events (uses of showers) required, one number or one for each point; 0 makes no jobs.
     n_use : array_like
         Uses of each shower, 1 to 20, one number or one for each point.
     spectral_index : array_like
         Exponent of the thrown spectrum, -2 for E^-2, one number or one for each point.
-    showers_per_run : int, optional
-        Showers of every run. Either this or `wall_time`.
-    wall_time : quantity, optional
-        Time of a run ("18 h"), to be met with the `cost`.
-    cost : CostModel, optional
-        Of the site; needed with `wall_time`, gives `cpu_hours` otherwise.
-    n_sigma : float
-        Standard deviations of a run's time that are kept free within `wall_time`.
-    first_run, first_event : int
-        First run number of the production, and first event number of each run.
 
     Returns
     -------
@@ -418,72 +508,31 @@ def plan_jobs(
 
     Raises
     ------
-    ProdconfError
-        If a number is impossible, both or none of `showers_per_run` and `wall_time` are given, one shower does not
-        fit, or run numbers do not suffice (the sentence says what would fit).
+    ArgumentError
+        As `split_into_runs`, or if an index is not in [-20, 0].
     """
-    if not isinstance(points, JobPoints):
-        raise ProdconfError(f"points must be JobPoints, got {type(points).__name__}")
-    if (showers_per_run is None) == (wall_time is None):
-        raise ProdconfError("either showers_per_run or wall_time must be given, got " + _both(wall_time))
-    if wall_time is not None and cost is None:
-        raise ProdconfError("cost must be given for a wall_time to be met, got none")
-    uses, indices = _uses(n_use, len(points)), _indices(spectral_index, len(points))
-    first, event = (
-        require_whole("first_run", first_run, 1, _MOST_RUNS),
-        require_whole("first_event", first_event, 1, _MOST_RUNS),
-    )
-    cap, available = _MOST_RUNS - event + 1, _MOST_RUNS - first + 1
-    showers = _required_showers(n_events, uses, len(points), cap * available)
-    times = None
-    if cost is not None:
-        times = shower_seconds(points.energy_min, points.energy_max, n_use=uses, index=-indices, model=cost)
-    if times is not None and wall_time is not None:
-        per_run = _timed_runs(showers, wall_time, times, n_sigma, cap, available)
-    else:
-        per_run = _fixed_runs(showers, showers_per_run, cap, available)
-    table = _job_table(showers, per_run, uses, first, event, None if times is None else times[0])
-    _state(table, "n_use", n_use, uses.astype(np.int64))
-    _state(table, "spectral_index", spectral_index, indices)
-    table.meta["n_points"] = len(points)
-    return table
-
-
-def _state(table: QTable, name: str, given: ArrayLike, values: NDArray[Any]) -> None:
-    """Write what was given as one number into the metadata, what was given point by point into a column."""
-    if np.ndim(given):
-        table[name] = values[table["point"]]
-    else:
-        table.meta[name] = values[0].item()
-
-
-def _both(wall_time: Any) -> str:
-    """Say how many lengths of a run were given."""
-    return "none" if wall_time is None else "both"
-
-# %% ../../nbs/jobs/03_runs.ipynb #1723f24e
-def _job_table(
-    showers: NDArray[np.float64],
-    per_run: NDArray[np.float64],
-    n_use: NDArray[np.float64],
-    first_run: int,
-    first_event: int,
-    seconds: NDArray[np.float64] | None,
-) -> QTable:
-    """Write out the runs of all points, row by row."""
     from astropy import units as u
     from astropy.table import QTable
 
-    size = per_run.astype(np.int64)
-    runs = -(-showers.astype(np.int64) // size)
-    of = np.repeat(np.arange(showers.size), runs)
+    if not isinstance(points, JobPoints):
+        raise ArgumentError(f"points must be JobPoints, got {type(points).__name__}")
+    uses, indices = (_of_points(*each, len(points)) for each in (("n_use", n_use), ("spectral_index", spectral_index)))
+    require_array("spectral_index", indices, low=-20, high=0)
+    seconds = None
+    if settings.cost is not None:
+        seconds = shower_seconds(points.energy_min, points.energy_max, n_use=uses, index=-indices, model=settings.cost)
+    split = split_into_runs(_of_points("n_events", n_events, len(points)), settings, n_use=uses, seconds=seconds)
+    of = np.repeat(np.arange(len(points)), split.n_runs)
     table = QTable({"job": np.arange(of.size), "point": of})
-    table["run_number"] = first_run + table["job"]
-    table["n_showers"] = size[of]
-    table["n_events"] = (size * n_use.astype(np.int64))[of]
-    table["first_event"] = np.full(of.size, first_event)
+    table["run_number"] = settings.first_run + table["job"]
+    table["n_showers"] = split.showers_per_run[of]
+    table["n_events"] = (split.showers_per_run * split.n_use)[of]
+    table["first_event"] = np.full(of.size, settings.first_event)
     if seconds is not None:
-        table["cpu_hours"] = (size * seconds / 3600)[of] * u.h
+        table["cpu_hours"] = (split.showers_per_run * seconds[0] / 3600)[of] * u.h
+    _state(table, "n_use", n_use, split.n_use)
+    _state(table, "spectral_index", spectral_index, indices)
+    table.meta["n_points"] = len(points)
     return table
 
 # %% ../../nbs/jobs/03_runs.ipynb #e4dc2a39
@@ -506,17 +555,17 @@ def runs_per_point(jobs: QTable, points: JobPoints) -> QTable:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the jobs name a point that is not there.
     """
     from astropy.table import QTable
 
     length, point = len(points), np.asarray(jobs["point"])
     if point.size and not 0 <= point.min() <= point.max() < length:
-        raise ProdconfError(f"jobs must be those of the {length} points, got point {point.max()}")
+        raise ArgumentError(f"jobs must be those of the {length} points, got point {point.max()}")
     runs = np.bincount(point, minlength=length)
     table = QTable({"point": np.arange(length), "label": list(points.labels), "n_runs": runs})
-    first, last = np.full(length, _MOST_RUNS), np.zeros(length, np.int64)
+    first, last = np.full(length, _LAST), np.zeros(length, np.int64)
     np.minimum.at(first, point, np.asarray(jobs["run_number"]))
     np.maximum.at(last, point, np.asarray(jobs["run_number"]))
     table["first_run"], table["last_run"] = np.where(runs > 0, first, 0), last

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..core.errors import ProdconfError
 from ..formulas.power_law import integral
 from ..jobs.cost import CostModel, simulation_cost
-from ..jobs.runs import JobPoints, plan_jobs, runs_per_point
+from ..jobs.runs import JobPoints, RunSettings, plan_jobs, runs_per_point
 from ..limits.along_energy import limits_along_energy
 from ..limits.pilots import PilotLimits
 from prodconf.plan.slices import (
@@ -151,12 +151,10 @@ def slice_table(
     points = slice_points(table)
     jobs = plan_jobs(
         points,
+        RunSettings(showers_per_run=showers_per_run, wall_time=wall_time, cost=model),
         n_events=np.asarray(table["n_events_required"]),
         n_use=np.asarray(table["n_use"]),
         spectral_index=np.asarray(table["spectral_index"]),
-        showers_per_run=showers_per_run,
-        wall_time=wall_time,
-        cost=model,
     )
     runs = runs_per_point(jobs, points)
     for name in ("n_showers", "n_events", "n_runs", "cpu_hours"):

@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 
 from prodconf.core.errors import ProdconfError
 from prodconf.core.particles import PARTICLE_IDS, particle_id
-from prodconf.jobs.corsika import (
-    CorsikaInput,
-    corsika_azimuth,
-    corsika_input,
-    input_block,
-    render_number,
-    split_into_runs,
-)
+from prodconf.jobs.corsika import CorsikaInput, corsika_azimuth, input_block, render_number
 
 CARD = CorsikaInput(
     particle=1,
@@ -106,27 +99,20 @@ def test_the_block_encloses_the_record(low, high, radius, cone):
 
 
 def test_quantities_of_any_unit_make_the_same_record():
-    common = {"particle": "gamma", "n_use": 20, "n_showers": 100_000}
-    one = corsika_input(
-        energy_range=("3 GeV", "330 TeV"),
-        zenith="20 deg",
-        azimuth=np.pi * u.rad,
-        viewcone=[0, 600] * u.arcmin,
-        core_scatter_radius="1.9 km",
-        **common,
-    )
-    other = corsika_input(
-        energy_range=[3e9, 330e12] * u.eV,
+    one = replace(
+        CARD,
+        particle="gamma",
+        energy_min="3 GeV",
+        energy_max=330e12 * u.eV,
         zenith={"value": 20, "unit": "deg"},
-        azimuth=180 * u.deg,
-        viewcone=10 * u.deg,
+        azimuth=np.pi * u.rad,
+        viewcone_max=600 * u.arcmin,
         core_scatter_radius=190000 * u.cm,
-        spectral_index=-2,
         declination=0 * u.deg,
-        **common,
     )
-    assert input_block(one) == input_block(other) == input_block(CARD)
-    assert other.n_events == 2_000_000
+    assert input_block(one) == input_block(CARD)
+    assert one.n_events == 2_000_000
+    assert type(one.energy_min) is float
 
 
 def test_comments_cannot_become_keywords():
@@ -140,35 +126,18 @@ def test_low_pointings_are_remarked():
     assert "CURVED" in input_block(replace(CARD, zenith=61.0))
 
 
-@given(st.integers(1, 10**7), st.integers(1, 20), st.integers(1, 5000))
-def test_runs_by_brute_force(n_events, n_use, per_run):
-    per_run, size = per_run + 10, (per_run + 10) * n_use  # at least ten, so that run numbers suffice
-    split = split_into_runs(n_events, n_use=n_use, showers_per_run=per_run)
-    assert split.n_events == split.n_runs * size == split.n_showers * n_use
-    assert split.n_events - size < n_events <= split.n_events
-
-
-def test_run_numbers_stay_within_six_digits():
-    assert split_into_runs(999_999, n_use=1, showers_per_run=1).last_run == 999_999
-    with pytest.raises(ProdconfError, match="showers_per_run must be at least 2 "):
-        split_into_runs(1_000_000, n_use=1, showers_per_run=1)
-    with pytest.raises(ProdconfError, match="at least 100 "):
-        split_into_runs(1_000_000, n_use=1, showers_per_run=7, first_run=990_000)
-    assert split_into_runs(1_000_000, n_use=1, showers_per_run=100, first_run=990_000).last_run == 999_999
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"n_use": 21}, "n_use must be a whole number from 1 to 20, got 21"),
         ({"n_use": 0}, "n_use"),
         ({"n_use": True}, "n_use"),
-        ({"n_use": 2.0}, "n_use must be a whole number"),
+        ({"n_use": 2.5}, "n_use must be a whole number"),
         ({"n_showers": 0}, "n_showers"),
         ({"n_showers": 999_999, "first_event": 2}, "event number within 999999"),
         ({"run_number": 0}, "run_number"),
         ({"run_number": 1_000_000}, "run_number"),
-        ({"zenith": 90}, r"zenith must lie in \[0, 90\)"),
+        ({"zenith": 90}, "zenith must be below 90 deg"),
         ({"zenith": -1}, "zenith"),
         ({"azimuth": float("inf")}, "azimuth must be finite"),
         ({"declination": 181}, "declination"),
@@ -177,58 +146,23 @@ def test_run_numbers_stay_within_six_digits():
         ({"energy_min": 0}, "energy_min must be positive"),
         ({"energy_min": 331}, "energy_min must not be above energy_max"),
         ({"energy_max": float("nan")}, "energy_max must be finite"),
-        ({"energy_max": "330"}, "energy_max must be one number"),
+        ({"energy_max": "330"}, "energy_max: must have a unit convertible to TeV"),
         ({"core_scatter_radius": -5}, "core_scatter_radius must be positive"),
         ({"core_scatter_radius": np.array([1.0])}, "core_scatter_radius must be one number"),
         ({"spectral_index": 2}, "spectral_index"),
         ({"particle": 0}, "particle"),
         ({"particle": 5657}, "particle"),
         ({"particle": "graviton"}, "particle must be one of gamma"),
-        ({"particle": 1.0}, "particle must be a whole number"),
+        ({"particle": 1.5}, "particle must be a whole number"),
+        ({"energy_max": 1 * u.m}, "energy_max must be one number in TeV, got 1.0 m"),
+        ({"zenith": "20 parsnips"}, "zenith"),
+        ({"declination": "west"}, "declination"),
+        ({"core_scatter_radius": None}, "core_scatter_radius must be one number"),
     ],
 )
 def test_bad_records(change, message):
     with pytest.raises(ProdconfError, match=message):
         replace(CARD, **change)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"energy_range": 3 * u.GeV}, "energy_range must be two quantities"),
-        ({"energy_range": [3, 330]}, "energy_range: needs a unit"),
-        ({"energy_range": ["3 GeV"]}, "energy_range must be two"),
-        ({"energy_range": "3 GeV"}, "energy_range must be two"),
-        ({"energy_range": {"value": 3, "unit": "GeV"}}, "energy_range must be two"),
-        ({"energy_range": [1, 2] * u.m}, "energy_range: must have a unit convertible to TeV"),
-        ({"zenith": 20}, "zenith: needs a unit"),
-        ({"zenith": "20 parsnips"}, "zenith"),
-        ({"azimuth": 1 * u.m}, "azimuth"),
-        ({"viewcone": 10}, "viewcone: needs a unit"),
-        ({"viewcone": [0, 5, 10] * u.deg}, "viewcone must be two"),
-        ({"core_scatter_radius": None}, "core_scatter_radius"),
-        ({"declination": "west"}, "declination"),
-    ],
-)
-def test_bad_quantities(change, message):
-    good = {
-        "particle": "gamma",
-        "energy_range": [3, 330] * u.TeV,
-        "zenith": 20 * u.deg,
-        "azimuth": 0 * u.deg,
-        "viewcone": 10 * u.deg,
-        "core_scatter_radius": 1 * u.km,
-        "n_use": 1,
-        "n_showers": 1,
-    }
-    with pytest.raises(ProdconfError, match=message):
-        corsika_input(**(good | change))
-
-
-@pytest.mark.parametrize("n_events", [0, -1, float("nan"), float("inf"), "many"])
-def test_bad_numbers_of_events(n_events):
-    with pytest.raises(ProdconfError, match="n_events"):
-        split_into_runs(n_events, n_use=1, showers_per_run=1)
 
 
 def test_names_of_particles():

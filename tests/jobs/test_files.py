@@ -20,17 +20,17 @@ from prodconf.jobs import files as job_files
 from prodconf.jobs.corsika import CorsikaInput, input_block
 from prodconf.jobs.cost import CostModel
 from prodconf.jobs.files import (
-    JobRequest,
+    BatchSettings,
+    CardSettings,
     htcondor_submit,
     input_card,
-    job_request,
     job_script,
     run_seeds,
     slurm_script,
     slurm_submit,
     write_job_files,
 )
-from prodconf.jobs.runs import JobPoints, plan_jobs
+from prodconf.jobs.runs import JobPoints, RunSettings, plan_jobs
 
 POINTS = JobPoints(
     [20.0, 40.0, 60.0],
@@ -42,18 +42,18 @@ POINTS = JobPoints(
     ["dark", "nsb=0.24", "x:y@z+1"],
 )
 COST = CostModel(seconds_per_shower=1.0)
-JOBS = plan_jobs(POINTS, n_events=[380, 820, 204], n_use=10, showers_per_run=5, first_run=40, cost=COST)
-GOOD = {"particle": "gamma", "declination": -5.3, "command": 'grep -h NSHOW "{card}" > "out{run_number}.txt"'}
+JOBS = plan_jobs(POINTS, RunSettings(5, first_run=40, cost=COST), n_events=[380, 820, 204], n_use=10)
+COMMAND = 'grep -h NSHOW "{card}" > "out{run_number}.txt"'
+CARDS = CardSettings("gamma", -5.3)
+GOOD = {"cards": CARDS, "batch": BatchSettings(COMMAND)}
 RECORD = CorsikaInput(1, 0.03, 300.0, -2.0, 20.0, 180.0, 0.0, 8.0, 900.0, 10, 5000, -5.3, 42)
 
 
 @pytest.fixture
 def written(tmp_path):
     """Write the job files of a small production."""
-    command = f"{GOOD['command']}\necho {{job}} {{point}} {{label}}"
-    return write_job_files(
-        JOBS, POINTS, tmp_path / "jobs", **GOOD | {"command": command}, request=job_request(tasks_per_array=4)
-    )
+    batch = BatchSettings(f"{COMMAND}\necho {{job}} {{point}} {{label}}", tasks_per_array=4)
+    return write_job_files(JOBS, POINTS, tmp_path / "jobs", cards=CARDS, batch=batch)
 
 
 def keywords(text):
@@ -161,14 +161,14 @@ def test_the_job_table_keeps_units_and_provenance(written):
     assert table.meta["n_use"] == 10
     assert table.meta["particle"] == 1
     assert table.meta["provenance"]["program"] == "prodconf"
-    again = plan_jobs(POINTS, n_events=[380, 820, 204], n_use=10, showers_per_run=5, first_run=40)
+    again = plan_jobs(POINTS, RunSettings(5, first_run=40), n_events=[380, 820, 204], n_use=10)
     for name in again.colnames:
         assert table[name].tolist() == again[name].tolist()
 
 
 def test_a_table_read_back_writes_the_same_cards(written, tmp_path):
     table = QTable.read(written.folder / "jobs.ecsv")
-    other = write_job_files(table, POINTS, tmp_path / "again", scheduler=None, particle=1, declination=-5.3 * u.deg)
+    other = write_job_files(table, POINTS, tmp_path / "again", cards=CardSettings(1, -5.3 * u.deg))
     assert other.submit == {}
     for card in (written.folder / "cards").iterdir():
         assert (other.folder / "cards" / card.name).read_text() == card.read_text()
@@ -185,7 +185,7 @@ def test_the_shell_accepts_all_scripts(written):
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck_finds_nothing(tmp_path):
-    files = write_job_files(JOBS, POINTS, tmp_path / "jobs", **GOOD | {"command": 'run "{card}"'})
+    files = write_job_files(JOBS, POINTS, tmp_path / "jobs", cards=CARDS, batch=BatchSettings('run "{card}"'))
     scripts = [*files.folder.glob("*.sh"), files.folder / "jobs.sbatch"]
     found = subprocess.run(["shellcheck", "-e", "SC2034", *scripts], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout
@@ -210,27 +210,28 @@ def test_the_arrays_run_every_job_once(written):
 
 @pytest.mark.parametrize(("n_jobs", "tasks"), [(1, 1), (1000, 1000), (1001, 1000), (10, 3), (99_999, 1000)])
 def test_arrays_cover_all_jobs_within_the_largest_index(n_jobs, tasks):
-    request = JobRequest(tasks_per_array=tasks)
+    batch = BatchSettings("run {card}", tasks_per_array=tasks)
     covered = []
-    for line in slurm_submit(request, n_jobs).splitlines()[3:]:
+    for line in slurm_submit(batch, n_jobs).splitlines()[3:]:
         last, _, first = line.removeprefix("sbatch --array=0-").split()
         assert int(last) < tasks
         covered += range(int(first), int(first) + int(last) + 1)
     assert covered == list(range(n_jobs))
-    assert f"--array=0-{min(n_jobs, tasks) - 1}\n" in slurm_script(request, n_jobs)
+    assert f"--array=0-{min(n_jobs, tasks) - 1}\n" in slurm_script(batch, n_jobs)
 
 
 def test_requests_are_rounded_up_and_optional():
-    request = job_request(time_limit=61 * u.s, memory="1 GiB", name="a.b-c")
-    assert (request.minutes, request.megabytes) == (2, 1024)
-    assert "allowed_job_duration = 120\n" in htcondor_submit(request)
-    assert "request_memory = 1024\n" in htcondor_submit(request)
-    script = slurm_script(request, 5)
+    batch = BatchSettings("run {card}", time_limit=61 * u.s, memory="1 GiB", name="a.b-c")
+    assert (batch.time_limit, batch.memory) == (2, 1024)
+    assert "allowed_job_duration = 120\n" in htcondor_submit(batch)
+    assert "request_memory = 1024\n" in htcondor_submit(batch)
+    script = slurm_script(batch, 5)
     assert "#SBATCH --time=2\n" in script
     assert "#SBATCH --mem=1024M\n" in script
-    bare = htcondor_submit(JobRequest()) + slurm_script(JobRequest(), 5)
+    plain = BatchSettings("run {card}")
+    bare = htcondor_submit(plain) + slurm_script(plain, 5)
     assert not any(word in bare for word in ("memory", "duration", "--mem", "--time"))
-    assert job_request(time_limit=0.1 * u.day).minutes == 144
+    assert BatchSettings("run {card}", time_limit=0.1 * u.day).time_limit == 144
 
 
 @pytest.mark.parametrize(
@@ -242,11 +243,13 @@ def test_requests_are_rounded_up_and_optional():
         ({"time_limit": "5 m"}, "time_limit: must have a unit convertible to min"),
         ({"memory": "-1 GB"}, "memory must be positive"),
         ({"tasks_per_array": 1.5}, "tasks_per_array must be a whole number"),
+        ({"schedulers": "pbs"}, "scheduler must be one of htcondor, slurm, got 'pbs'"),
+        ({"command": "run"}, "command must name"),
     ],
 )
 def test_wrong_requests_are_told_in_a_sentence(change, words):
     with pytest.raises(ProdconfError, match=words):
-        job_request(**change)
+        BatchSettings(**{"command": "run {card}"} | change)
 
 
 def test_names_in_the_command_become_variables():
@@ -265,12 +268,12 @@ SLICES = JobPoints(
     [4.0, 6.0, 8.0, 0.0],
 )  # fmt: skip
 OWN = {"n_use": [5, 10, 20, 1], "spectral_index": [-2.2, -1.8, -1.25, 0.0]}
-SLICED = plan_jobs(SLICES, n_events=[500, 400, 90, 7], showers_per_run=20, **OWN)
+SLICED = plan_jobs(SLICES, RunSettings(20), n_events=[500, 400, 90, 7], **OWN)
 
 
 def write_slices(jobs, folder):
     """Write the cards of slices of energy, without scripts."""
-    return write_job_files(jobs, SLICES, folder, particle="gamma", declination=-5.3, scheduler=None)
+    return write_job_files(jobs, SLICES, folder, cards=CARDS)
 
 
 def test_cards_of_slices_hold_their_own_range_spectrum_disc_and_cone(tmp_path):
@@ -396,13 +399,21 @@ def test_jobs_that_do_not_fit_are_refused(jobs, words, tmp_path):
         ({"particle": "photon"}, "particle must be one of"),
         ({"declination": np.nan}, "declination must be finite"),
         ({"declination": 1 * u.m}, "declination must be one number in deg"),
-        ({"declination": 200}, r"declination must lie in \[-180, 180\]"),
-        ({"command": None}, "command must be given for a scheduler"),
-        ({"command": "run"}, "command must name"),
-        ({"scheduler": "pbs"}, "scheduler must be one of htcondor, slurm or None, got 'pbs'"),
         ({"production": 224}, "production must be a whole number from 0 to 223"),
         ({"site_lines": "NSHOW 5"}, "site_lines must leave NSHOW"),
-        ({"request": {"name": "a"}}, "request must be a JobRequest"),
+    ],
+)
+def test_wrong_cards_are_told_in_a_sentence(change, words):
+    with pytest.raises(ProdconfError, match=words):
+        CardSettings(**{"particle": "gamma", "declination": -5.3} | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"cards": CardSettings(1, 200)}, r"declination must lie in \[-180, 180\]"),
+        ({"cards": {"particle": 1}}, "cards must be CardSettings, got dict"),
+        ({"batch": "slurm"}, "batch must be BatchSettings, got str"),
     ],
 )
 def test_bad_input_leaves_no_folder(change, words, tmp_path):
@@ -430,7 +441,9 @@ def test_a_folder_of_job_files_is_replaced_only_when_asked(tmp_path):
     write_job_files(JOBS, POINTS, tmp_path / "jobs", **GOOD)
     with pytest.raises(ProdconfError, match="is not empty, and overwriting was not asked for"):
         write_job_files(JOBS[:3], POINTS, tmp_path / "jobs", **GOOD)
-    write_job_files(JOBS[:3], POINTS, tmp_path / "jobs", **GOOD, scheduler="slurm", overwrite=True)
+    write_job_files(
+        JOBS[:3], POINTS, tmp_path / "jobs", cards=CARDS, batch=BatchSettings(COMMAND, "slurm"), overwrite=True
+    )
     assert len(list((tmp_path / "jobs" / "cards").iterdir())) == 3
     assert not (tmp_path / "jobs" / "jobs.sub").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["jobs"]
@@ -438,7 +451,7 @@ def test_a_folder_of_job_files_is_replaced_only_when_asked(tmp_path):
 
 @pytest.mark.parametrize("name", ["logs/jobs.log", "cards/notes.txt", "DAT000040", "jobs.sub"])
 def test_results_are_never_replaced(name, tmp_path):
-    files = write_job_files(JOBS, POINTS, tmp_path / "jobs", **GOOD, scheduler="slurm")
+    files = write_job_files(JOBS, POINTS, tmp_path / "jobs", cards=CARDS, batch=BatchSettings(COMMAND, "slurm"))
     target = files.folder / name
     target.mkdir() if name == "jobs.sub" else target.touch()
     with pytest.raises(ProdconfError, match=f"is not replaced, because it holds {name}"):
@@ -466,8 +479,8 @@ print(json.dumps([{name: ad.get(name) for name in names} for ad in submit.jobs(i
 
 
 def test_htcondor_makes_every_job_and_each_runs_with_what_it_is_sent(tmp_path):
-    request = job_request(name="g20", time_limit="2 h", memory="1 GiB")
-    files = write_job_files(JOBS, POINTS, tmp_path / "jobs", **GOOD, request=request)
+    batch = BatchSettings(COMMAND, name="g20", time_limit="2 h", memory="1 GiB")
+    files = write_job_files(JOBS, POINTS, tmp_path / "jobs", cards=CARDS, batch=batch)
     environment = {**os.environ, "CONDOR_CONFIG": "ONLY_ENV"}
     made = subprocess.run(
         [sys.executable, "-c", HTCONDOR], cwd=files.folder, env=environment, capture_output=True, text=True, check=False
@@ -564,8 +577,8 @@ def slurm(tmp_path):
 
 def test_slurm_takes_the_arrays_and_runs_every_job(slurm, tmp_path):
     jobs = JOBS[::12].copy()
-    request = job_request(name="g20", time_limit="2 h", memory="100 MB", tasks_per_array=2)
-    files = write_job_files(jobs, POINTS, tmp_path / "jobs", **GOOD, request=request)
+    batch = BatchSettings(COMMAND, name="g20", time_limit="2 h", memory="100 MB", tasks_per_array=2)
+    files = write_job_files(jobs, POINTS, tmp_path / "jobs", cards=CARDS, batch=batch)
     common = {"env": slurm, "capture_output": True, "text": True, "check": True}
     tested = subprocess.run(["sbatch", "--test-only", "jobs.sbatch"], cwd=files.folder, **common)
     assert "to start at" in tested.stderr

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.jobs.cost import CostModel, energy_moment, shower_seconds
 from prodconf.jobs.logs import MOST_COST_ERROR, CostFit, fit_cost, plot_fit, read_job_logs
-from prodconf.jobs.runs import JobPoints, plan_jobs
+from prodconf.jobs.runs import JobPoints, RunSettings, plan_jobs
 
 TRUTH = CostModel(0.3, 25.0, 0.02, seconds_per_event_tev=0.4, energy_power=0.9)
 SLICES = ((0.01, 0.1), (0.1, 1.0), (1.0, 10.0), (10.0, 100.0))
@@ -370,14 +370,14 @@ def test_the_job_table_of_a_production_becomes_a_log(tmp_path):
     low, high = np.array(SLICES).T
     points = JobPoints(20.0, 180.0, low, high, 900.0, 8.0)
     for uses in (10, [5, 10, 10, 20]):
-        jobs = plan_jobs(points, n_events=4000, n_use=uses, spectral_index=-1.8, showers_per_run=50, cost=TRUTH)
+        jobs = plan_jobs(points, RunSettings(50, cost=TRUTH), n_events=4000, n_use=uses, spectral_index=-1.8)
         jobs["energy_min"], jobs["energy_max"] = low[jobs["point"]] * u.TeV, high[jobs["point"]] * u.TeV
         jobs["cpu_time"] = jobs["cpu_hours"]
         jobs.write(tmp_path / "jobs.ecsv", format="ascii.ecsv", overwrite=True)
         read = read_job_logs(tmp_path / "jobs.ecsv")
         assert set(read["spectral_index"]) == {1.8}
         assert read["n_use"].tolist() == np.broadcast_to(uses, 4)[jobs["point"]].tolist()
-    jobs = plan_jobs(points, n_events=4000, n_use=10, spectral_index=-1.8, showers_per_run=50, cost=TRUTH)
+    jobs = plan_jobs(points, RunSettings(50, cost=TRUTH), n_events=4000, n_use=10, spectral_index=-1.8)
     jobs["energy_min"], jobs["energy_max"] = low[jobs["point"]] * u.TeV, high[jobs["point"]] * u.TeV
     jobs["cpu_time"] = jobs["cpu_hours"]
     assert fit_cost(jobs).model.seconds_per_event_tev == pytest.approx(2.9, rel=1e-4)

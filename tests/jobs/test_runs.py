@@ -12,9 +12,16 @@ from hypothesis import strategies as st
 
 from prodconf.core.errors import ProdconfError
 from prodconf.formulas.power_law import sample
-from prodconf.jobs.corsika import split_into_runs
 from prodconf.jobs.cost import CostModel, shower_seconds, simulation_cost
-from prodconf.jobs.runs import JobPoints, job_points, plan_jobs, runs_per_point, showers_in_time
+from prodconf.jobs.runs import (
+    JobPoints,
+    RunSettings,
+    job_points,
+    plan_jobs,
+    runs_per_point,
+    showers_in_time,
+    split_into_runs,
+)
 
 MODEL = CostModel(seconds_per_shower=0.5, seconds_per_tev=60.0, seconds_per_event=0.02)
 
@@ -26,6 +33,12 @@ def some_points(length=3):
 POINTS = some_points()
 
 
+def planned(points=POINTS, **options):
+    """Plan jobs with settings and demands in one."""
+    settings = {name: options.pop(name) for name in list(options) if name in RunSettings.__dataclass_fields__}
+    return plan_jobs(points, RunSettings(**settings), **options)
+
+
 @given(
     st.lists(st.integers(0, 10**6), min_size=1, max_size=8).filter(any),
     st.integers(1, 20),
@@ -33,15 +46,14 @@ POINTS = some_points()
     st.integers(1, 1000),
 )
 def test_points_are_divided_as_one_by_one(events, n_use, per_run, first):
-    jobs = plan_jobs(
-        some_points(len(events)), n_events=events, n_use=n_use, showers_per_run=per_run, first_run=first, first_event=7
-    )
+    settings = RunSettings(per_run, first_run=first, first_event=7)
+    jobs = plan_jobs(some_points(len(events)), settings, n_events=events, n_use=n_use)
     following, row = first, 0
     for point, wanted in enumerate(events):
         if wanted == 0:
             assert point not in jobs["point"]
             continue
-        split = split_into_runs(wanted, n_use=n_use, showers_per_run=per_run, first_run=following)
+        split = split_into_runs(wanted, RunSettings(per_run, first_run=following), n_use=n_use)
         part = jobs[row : row + split.n_runs]
         assert set(part["point"]) == {point}
         assert part["run_number"].tolist() == list(range(split.first_run, split.last_run + 1))
@@ -81,9 +93,13 @@ def test_runs_fit_the_wall_time_and_are_as_few_as_can_be(events, hours, n_use, n
     ]
     if 0 in most:
         with pytest.raises(ProdconfError, match="hold one shower of every point"):
-            plan_jobs(POINTS, n_events=events, n_use=n_use, wall_time=hours * u.h, cost=MODEL, n_sigma=n_sigma)
+            plan_jobs(
+                POINTS, RunSettings(wall_time=hours * u.h, cost=MODEL, n_sigma=n_sigma), n_events=events, n_use=n_use
+            )
         return
-    jobs = plan_jobs(POINTS, n_events=events, n_use=n_use, wall_time=hours * u.h, cost=MODEL, n_sigma=n_sigma)
+    jobs = plan_jobs(
+        POINTS, RunSettings(wall_time=hours * u.h, cost=MODEL, n_sigma=n_sigma), n_events=events, n_use=n_use
+    )
     for point in range(3):
         part = jobs[jobs["point"] == point]
         showers = -(-events[point] // n_use)
@@ -95,7 +111,7 @@ def test_runs_fit_the_wall_time_and_are_as_few_as_can_be(events, hours, n_use, n
 
 
 def test_hours_are_those_of_the_events_thrown():
-    jobs = plan_jobs(POINTS, n_events=[1e5, 2e5, 3e5], n_use=10, wall_time="1 d", cost=MODEL)
+    jobs = plan_jobs(POINTS, RunSettings(wall_time="1 d", cost=MODEL), n_events=[1e5, 2e5, 3e5], n_use=10)
     thrown = np.bincount(jobs["point"], weights=jobs["n_events"])
     cost = simulation_cost(thrown, n_use=10, index=2, energy_min=POINTS.energy_min, energy_max=300.0, model=MODEL)
     assert jobs["cpu_hours"].sum().to_value("h") == pytest.approx(cost.cpu_hours.sum())
@@ -114,44 +130,44 @@ def test_deviations_kept_free_are_kept_by_drawn_runs():
 def test_the_length_that_is_told_fits_and_no_shorter_one(first, per_run):
     common = {"n_events": [3e7, 5e6, 11], "n_use": 10, "first_run": first}
     with pytest.raises(ProdconfError, match="showers_per_run must be at least") as caught:
-        plan_jobs(POINTS, showers_per_run=per_run, **common)
+        planned(showers_per_run=per_run, **common)
     enough = int(re.search(r"at least (\d+)", str(caught.value))[1])
-    jobs = plan_jobs(POINTS, showers_per_run=enough, **common)
+    jobs = planned(showers_per_run=enough, **common)
     assert jobs["run_number"].max() <= 999_999
     with pytest.raises(ProdconfError):
-        plan_jobs(POINTS, showers_per_run=enough - 1, **common)
+        planned(showers_per_run=enough - 1, **common)
 
 
 @pytest.mark.parametrize("n_sigma", [0.0, 2.0])
 def test_the_time_that_is_told_fits_and_a_minute_less_does_not(n_sigma):
     common = {"n_events": [3e9, 5e8, 0], "n_use": 10, "cost": MODEL, "n_sigma": n_sigma}
     with pytest.raises(ProdconfError, match="wall_time must be at least") as caught:
-        plan_jobs(POINTS, wall_time="1 h", **common)
+        planned(wall_time="1 h", **common)
     enough = int(re.search(r"at least (\d+) min", str(caught.value))[1])
-    jobs = plan_jobs(POINTS, wall_time=enough * u.min, **common)
+    jobs = planned(wall_time=enough * u.min, **common)
     assert jobs["run_number"].max() <= 999_999
     with pytest.raises(ProdconfError):
-        plan_jobs(POINTS, wall_time=(enough - 1) * u.min, **common)
+        planned(wall_time=(enough - 1) * u.min, **common)
 
 
 def test_the_last_run_number_can_be_used_and_no_further():
-    jobs = plan_jobs(POINTS, n_events=[100, 100, 100], n_use=10, showers_per_run=10, first_run=999_997)
+    jobs = plan_jobs(POINTS, RunSettings(showers_per_run=10, first_run=999_997), n_events=[100, 100, 100], n_use=10)
     assert jobs["run_number"].tolist() == [999_997, 999_998, 999_999]
     with pytest.raises(ProdconfError, match="showers_per_run must be at least 15"):
-        plan_jobs(POINTS, n_events=[100, 150, 150], n_use=10, showers_per_run=10, first_run=999_997)
+        plan_jobs(POINTS, RunSettings(showers_per_run=10, first_run=999_997), n_events=[100, 150, 150], n_use=10)
 
 
 def test_points_without_events_have_no_say_in_the_wall_time():
     slow = JobPoints([20.0, 20.0], 0.0, [0.03, 290.0], 300.0, 1000.0, 8.0)
-    jobs = plan_jobs(slow, n_events=[1e4, 0], n_use=10, wall_time="1 h", cost=MODEL)
+    jobs = plan_jobs(slow, RunSettings(wall_time="1 h", cost=MODEL), n_events=[1e4, 0], n_use=10)
     assert set(jobs["point"]) == {0}
     with pytest.raises(ProdconfError, match="one shower of every point"):
-        plan_jobs(slow, n_events=[1e4, 1], n_use=10, wall_time="1 h", cost=MODEL)
+        plan_jobs(slow, RunSettings(wall_time="1 h", cost=MODEL), n_events=[1e4, 1], n_use=10)
 
 
 def test_runs_never_pass_the_last_event_number():
     cheap = CostModel(seconds_per_shower=1e-6)
-    jobs = plan_jobs(POINTS, n_events=1e8, n_use=10, wall_time="18 h", cost=cheap, first_event=500_000)
+    jobs = plan_jobs(POINTS, RunSettings(wall_time="18 h", cost=cheap, first_event=500_000), n_events=1e8, n_use=10)
     assert jobs["n_showers"].max() + 500_000 - 1 <= 999_999
 
 
@@ -161,14 +177,16 @@ def test_the_order_of_points_does_not_change_a_point(order):
     points, events = some_points(5), np.array([1e4, 0, 3e4, 5e3, 7e4])
     order = np.array(order)
     turned = JobPoints(points.zenith[order], 180.0, points.energy_min[order], 300.0, 1000.0, 8.0)
-    one = runs_per_point(plan_jobs(points, n_events=events, n_use=10, wall_time="6 h", cost=MODEL), points)
-    other = runs_per_point(plan_jobs(turned, n_events=events[order], n_use=10, wall_time="6 h", cost=MODEL), turned)
+    one = runs_per_point(plan_jobs(points, RunSettings(wall_time="6 h", cost=MODEL), n_events=events, n_use=10), points)
+    other = runs_per_point(
+        plan_jobs(turned, RunSettings(wall_time="6 h", cost=MODEL), n_events=events[order], n_use=10), turned
+    )
     for name in ("n_runs", "n_showers", "n_events"):
         assert one[name][order].tolist() == other[name].tolist()
 
 
 def test_points_are_added_up():
-    jobs = plan_jobs(POINTS, n_events=[1e5, 0, 3e5], n_use=10, wall_time="6 h", cost=MODEL, first_run=50)
+    jobs = plan_jobs(POINTS, RunSettings(wall_time="6 h", cost=MODEL, first_run=50), n_events=[1e5, 0, 3e5], n_use=10)
     table = runs_per_point(jobs, POINTS)
     assert table["n_runs"].sum() == len(jobs)
     assert table["n_events"].sum() == jobs["n_events"].sum()
@@ -182,7 +200,7 @@ def test_points_are_added_up():
 
 
 def test_the_table_survives_a_file(tmp_path):
-    jobs = plan_jobs(POINTS, n_events=1e4, n_use=10, wall_time="6 h", cost=MODEL, spectral_index=-2.3)
+    jobs = plan_jobs(POINTS, RunSettings(wall_time="6 h", cost=MODEL), n_events=1e4, n_use=10, spectral_index=-2.3)
     jobs.write(tmp_path / "jobs.ecsv")
     back = QTable.read(tmp_path / "jobs.ecsv")
     assert dict(back.meta) == dict(jobs.meta) == {"n_use": 10, "spectral_index": -2.3, "n_points": 3}
@@ -253,13 +271,13 @@ def test_wrong_points_are_told_in_a_sentence(change, words):
 )
 def test_bad_input_is_told_in_a_sentence(change, words):
     with pytest.raises(ProdconfError, match=words) as caught:
-        plan_jobs(POINTS, **{"n_events": 1000, "n_use": 10} | change)
+        planned(**{"n_events": 1000, "n_use": 10} | change)
     assert "\n" not in str(caught.value)
 
 
 def test_points_must_be_points():
     with pytest.raises(ProdconfError, match="points must be JobPoints, got dict"):
-        plan_jobs({}, n_events=1, n_use=1, showers_per_run=1)
+        plan_jobs({}, RunSettings(showers_per_run=1), n_events=1, n_use=1)
 
 
 def some_grid(**change):
@@ -326,7 +344,7 @@ def slices(length):
 def test_points_with_their_own_uses_and_spectra_are_divided_as_one_by_one(rows, timed):
     events, n_use, index = (list(column) for column in zip(*rows, strict=True))
     points, how = slices(len(rows)), {"wall_time": "40 h"} if timed else {"showers_per_run": 500}
-    jobs = plan_jobs(points, n_events=events, n_use=n_use, spectral_index=index, cost=MODEL, **how)
+    jobs = planned(points, n_events=events, n_use=n_use, spectral_index=index, cost=MODEL, **how)
     assert not {"n_use", "spectral_index"} & set(jobs.meta)
     assert np.array_equal(jobs["n_events"], jobs["n_showers"] * jobs["n_use"])
     for point in range(len(rows)):
@@ -337,9 +355,7 @@ def test_points_with_their_own_uses_and_spectra_are_divided_as_one_by_one(rows, 
         one = JobPoints(
             20.0, 180.0, points.energy_min[point], points.energy_max[point], points.core_scatter_radius[point], 5.0
         )
-        alone = plan_jobs(
-            one, n_events=events[point], n_use=n_use[point], spectral_index=index[point], cost=MODEL, **how
-        )
+        alone = planned(one, n_events=events[point], n_use=n_use[point], spectral_index=index[point], cost=MODEL, **how)
         assert alone.meta["n_use"] == n_use[point]
         assert set(part["n_use"]) == {n_use[point]}
         assert set(part["spectral_index"]) == {index[point]}
@@ -350,7 +366,9 @@ def test_points_with_their_own_uses_and_spectra_are_divided_as_one_by_one(rows, 
 
 def test_sums_over_slices_reconcile_to_the_last_event():
     points, n_use, events = slices(3), [5, 10, 20], [123_457, 10_001, 1]
-    jobs = plan_jobs(points, n_events=events, n_use=n_use, spectral_index=[-2.3, -2.0, -1.0], showers_per_run=999)
+    jobs = plan_jobs(
+        points, RunSettings(showers_per_run=999), n_events=events, n_use=n_use, spectral_index=[-2.3, -2.0, -1.0]
+    )
     total = runs_per_point(jobs, points)
     runs = [-(-wanted // (uses * 999)) for wanted, uses in zip(events, n_use, strict=True)]
     assert total["n_runs"].tolist() == runs
@@ -359,10 +377,10 @@ def test_sums_over_slices_reconcile_to_the_last_event():
 
 
 def test_one_number_stays_metadata_and_many_become_a_column():
-    plain = plan_jobs(POINTS, n_events=1000, n_use=10, showers_per_run=5)
+    plain = plan_jobs(POINTS, RunSettings(showers_per_run=5), n_events=1000, n_use=10)
     assert plain.meta == {"n_use": 10, "spectral_index": -2.0, "n_points": 3}
     assert type(plain.meta["n_use"]) is int
-    mixed = plan_jobs(POINTS, n_events=1000, n_use=[10, 10, 10], showers_per_run=5)
+    mixed = plan_jobs(POINTS, RunSettings(showers_per_run=5), n_events=1000, n_use=[10, 10, 10])
     assert mixed.meta == {"spectral_index": -2.0, "n_points": 3}
     assert mixed["n_use"].dtype.kind == "i"
     for name in plain.colnames:
@@ -380,7 +398,7 @@ def test_one_number_stays_metadata_and_many_become_a_column():
         ({"n_use": 5 * u.m}, "n_use must have no unit"),
         ({"n_use": []}, r"n_use must be one number or one for each of 3 points, got shape \(0,\)"),
         ({"spectral_index": [-2, -2]}, "spectral_index must be one number or one for each of 3 points"),
-        ({"spectral_index": [-2, -2, 1.5]}, r"spectral_index must lie in \[-20, 0\] .* got 1.5"),
+        ({"spectral_index": [-2, -2, 1.5]}, r"spectral_index must lie in \[-20, 0\], got 1.5 at index 2"),
         ({"spectral_index": [[-2, -2, -2]]}, r"got shape \(1, 3\)"),
         ({"spectral_index": [-2, -2, np.inf]}, "spectral_index must be finite"),
         ({"n_use": [1, 2, 20], "n_events": 1e30}, "n_events must add up to at most .* divide the production"),
@@ -388,5 +406,28 @@ def test_one_number_stays_metadata_and_many_become_a_column():
 )
 def test_numbers_of_points_that_do_not_fit_are_told(change, words):
     with pytest.raises(ProdconfError, match=words) as caught:
-        plan_jobs(POINTS, **{"n_events": 1000, "n_use": 10, "showers_per_run": 5} | change)
+        planned(**{"n_events": 1000, "n_use": 10, "showers_per_run": 5} | change)
     assert "\n" not in str(caught.value)
+
+
+@given(st.integers(1, 10**7), st.integers(1, 20), st.integers(1, 5000))
+def test_runs_by_brute_force(n_events, n_use, per_run):
+    per_run, size = per_run + 10, (per_run + 10) * n_use  # at least ten, so that run numbers suffice
+    split = split_into_runs(n_events, RunSettings(per_run), n_use=n_use)
+    assert split.n_events == split.n_runs * size == split.n_showers * n_use
+    assert split.n_events - size < n_events <= split.n_events
+
+
+def test_run_numbers_stay_within_six_digits():
+    assert split_into_runs(999_999, RunSettings(1), n_use=1).last_run == 999_999
+    with pytest.raises(ProdconfError, match="showers_per_run must be at least 2 "):
+        split_into_runs(1_000_000, RunSettings(1), n_use=1)
+    with pytest.raises(ProdconfError, match="at least 100 "):
+        split_into_runs(1_000_000, RunSettings(7, first_run=990_000), n_use=1)
+    assert split_into_runs(1_000_000, RunSettings(100, first_run=990_000), n_use=1).last_run == 999_999
+
+
+@pytest.mark.parametrize("n_events", [0, -1, float("nan"), float("inf"), "many"])
+def test_bad_numbers_of_events(n_events):
+    with pytest.raises(ProdconfError, match="n_events"):
+        split_into_runs(n_events, RunSettings(1), n_use=1)
