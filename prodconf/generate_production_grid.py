@@ -31,7 +31,8 @@ from prodconf.grid.points import (
 from .grid.tables import json_text, lattice_column, points_of, serialize_value, write_grid
 from .jobs.cost import CostModel, largest_energy, read_cost_model, simulation_cost
 from .limits.expected_points import Places
-from .limits.lookup import array_labels
+from .limits.lookup import LookupRequest, array_labels
+from .limits.rounding import parse_rounding
 from .limits.table import read_limits
 from .sky.axes import circular_values, kind_of
 from .sky.sites import Site, altaz_to_icrs, require_site, require_time
@@ -312,10 +313,10 @@ class _Tables(_Settings):
         if self.coordinate_system == "ra_dec" and lattice.place("ra") is None:
             _radec_columns(grid, lattice, self._require_site(), require_time(self.observing_time))
         if self._limits is not None:
-            options = {"array_name": self._label, "primary_particle": self.primary_particle}
-            found, along = find_limits(
-                lattice, self._limits, **options, extrapolate=self.extrapolate, rounding=rounding
+            request = LookupRequest(
+                self._label, self.primary_particle, self.extrapolate or "refuse", parse_rounding(rounding)
             )
+            found, along = find_limits(lattice, self._limits, request)
             add_limits(grid, lattice, found, along)
             grid.meta |= {"array_name": found.array_name, "primary_particle": found.primary_particle}
         grid.meta |= self._origin()

@@ -31,7 +31,7 @@ from .derive_production_statistics import ProductionStatisticsDerivator, Product
 from .events.dl2 import DL2File
 from .jobs.corsika import CorsikaInput, input_block
 from .jobs.runs import RunSettings, RunSplit, split_into_runs
-from .limits.lookup import LimitsAt, look_up_limits
+from .limits.lookup import LookupRequest, TableLimits, look_up_limits
 from .precision.targets import Metrics, parse_metrics, read_metrics
 from .sky.interpolation import Outside
 from .sky.place import GridPoint, parse_grid_point
@@ -208,15 +208,13 @@ def _normalised(limits: Any) -> tuple[QTable, str]:
     return read_limits(limits), Path(limits).name
 
 
-def _from_table(found: LimitsAt, source: str, file: DL2File) -> SimulationLimits:
+def _from_table(found: TableLimits, source: str, file: DL2File) -> SimulationLimits:
     """Turn what a table says of one pointing into a record."""
-    parts = (found.lower_energy_limit, found.upper_radius_limit, found.viewcone_radius)
-    energy, radius, cone = (float(part.value[0]) for part in parts)
-    verdicts = dict(
-        zip(("energy_min", "core_scatter_radius", "viewcone"), (str(x.verdict[0]) for x in parts), strict=True)
-    )
-    sigma = dict(zip(verdicts, (float(x.sigma[0]) for x in parts), strict=True))
-    upper = float(found.upper_energy[0])
+    parts = dict(zip(("energy_min", "core_scatter_radius", "viewcone"), found.limits.values(), strict=True))
+    energy, radius, cone = (float(part.value) for part in parts.values())
+    verdicts = {name: str(part.words) for name, part in parts.items()}
+    sigma = {name: float(part.sigma) for name, part in parts.items()}
+    upper = float(found.upper_energy)
     return SimulationLimits(
         energy,
         upper if math.isfinite(upper) else file.energy_range[1],
@@ -225,7 +223,7 @@ def _from_table(found: LimitsAt, source: str, file: DL2File) -> SimulationLimits
         verdicts | {"energy_max": "thrown"},
         _NO_SIGMA | sigma,
         source,
-        bool(found.outside[0]),
+        bool(found.outside),
         found.array_name,
         found.primary_particle,
     )
@@ -277,7 +275,7 @@ def calculated_limits(calculator: Any, loss_fraction: float, file: DL2File) -> S
 # %% ../nbs/generate_simulation_config.ipynb #45b62601
 def _line(name: str, value: float, unit: str, sigma: float, verdict: str) -> str:
     """Write one limit."""
-    spread = f" +- {sigma:.2g}" if sigma else ""
+    spread = f" +- {sigma:.2g}" if sigma > 0 else ""
     return f"  {name:<22}{value:.6g} {unit}{spread} ({verdict})"
 
 
@@ -482,9 +480,8 @@ class _Configuration:
             return calculated_limits(self._limits, self.loss_fraction, self.file)
         table, source = _normalised(self._limits)
         sky: Any = self.sky if self.sky is not None else self.point.nsb
-        wish: dict[str, Any] = {"array_name": self.array_name, "primary_particle": self.primary_particle}
-        where = (self.point.zenith, self.point.azimuth)
-        found = look_up_limits(table, *where, nsb_level=sky, outside=self.outside, **wish)  # type: ignore[arg-type]
+        wish = LookupRequest(self.array_name, self.primary_particle, self.outside)  # type: ignore[arg-type]
+        found = look_up_limits(table, self.point.zenith, self.point.azimuth, sky, wish)  # type: ignore[arg-type]
         return _from_table(found, source, self.file)
 
     @cached_property

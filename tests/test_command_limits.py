@@ -252,7 +252,7 @@ def test_checksums_on_request(run, pilots, tmp_path):
         (("--loss-fraction", 1), "loss_fraction"),
         (("--loss-energy", -0.1), "loss_fraction"),
         (("--confidence", 1.5), "confidence"),
-        (("--round-outward", "5 kg"), "round_outward"),
+        (("--round-outward", "5 kg"), "rounding must be"),
         (("--sub-arrays", "missing.yml"), "missing.yml"),
         (("--scheduler", "nonsense"), "scheduler must be"),
         (("--multiplicity", 60), "all"),

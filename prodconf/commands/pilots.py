@@ -218,7 +218,8 @@ def _limits_table(
     found: Any, request: Any, origin: dict[str, Any], *, particle: str, index: float | None, rounding: Any
 ) -> Any:
     """Make the table of limits, rounded where that was asked for."""
-    from prodconf.limits.rows import limits_meta, limits_table, round_limits
+    from prodconf.limits.rounding import round_limits
+    from prodconf.limits.rows import limits_meta, limits_table
 
     meta = limits_meta(request) | origin
     table = limits_table(
@@ -292,12 +293,13 @@ def limits(
 ) -> None:
     """Derive lower energy, core distance and view cone for CORSIKA, for all pointings and sub-arrays."""
     from prodconf.limits.pilots import LimitRequest
-    from prodconf.limits.rows import limits_lines, parse_rounding
+    from prodconf.limits.rounding import parse_rounding
+    from prodconf.limits.rows import limits_lines
     from prodconf.limits.table import write_limits
 
     _require_places(output, curves, plots, matched(files, sub_arrays), overwrite)
     arrays = _sub_arrays(sub_arrays, telescopes, multiplicity, _stereo_rules(stereo))
-    rounding = None if round_outward is None else parse_rounding(round_outward)
+    rounding = parse_rounding(round_outward)
     request = LimitRequest(
         _losses(loss_fraction, loss_energy, loss_radius, loss_viewcone),
         confidence=confidence,

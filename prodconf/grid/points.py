@@ -17,7 +17,7 @@ from ..core.checks import require_path
 from ..core.configuration import load_yaml, to_unit
 from ..core.errors import ProdconfError
 from .tables import RESERVED, lattice_column
-from ..limits.grid_limits import GridLimits, lattice_limits, point_limits
+from ..limits.lookup import LookupRequest, TableLimits, look_up_limits
 from ..limits.table import LIMIT_UNITS, SEVERITY
 from ..sky.axes import Axis, read_axes
 from ..sky.pointing_sets import read_sky
@@ -435,15 +435,7 @@ def angles_of(lattice: Lattice, zenith: int, azimuth: int) -> tuple[NDArray[np.f
     return ends[0], ends[1]
 
 
-def find_limits(
-    lattice: Lattice,
-    table: QTable,
-    *,
-    array_name: str | None = None,
-    primary_particle: str | None = None,
-    extrapolate: str | None = None,
-    rounding: Any = None,
-) -> tuple[GridLimits, list[int]]:
+def find_limits(lattice: Lattice, table: QTable, request: LookupRequest) -> tuple[TableLimits, list[int]]:
     """
     Interpolate the limits of a grid.
 
@@ -452,12 +444,11 @@ def find_limits(
     lattice : Lattice
     table : QTable
         As `read_limits` returns it.
-    array_name, primary_particle, extrapolate, rounding
-        As for `lattice_limits`.
+    request : LookupRequest
 
     Returns
     -------
-    limits : GridLimits
+    limits : TableLimits
         Arrays with one dimension for each entry of `along`.
     along : list of int
         Dimensions of the lattice that they depend on.
@@ -469,26 +460,15 @@ def find_limits(
     """
     zenith, azimuth = places_of_directions(lattice, "where limits are looked up")
     sky, levels = _sky_of(lattice)
-    options: dict[str, Any] = {"array_name": array_name, "primary_particle": primary_particle}
-    options |= {"extrapolate": extrapolate, "rounding": rounding}
+    along = list(dict.fromkeys([zenith, azimuth, *([] if sky is None else [sky])]))
+
+    def spread(values: Any, dimension: int | None) -> Any:
+        """Lay values along their own dimension."""
+        return values.reshape([-1 if k == dimension else 1 for k in along])
+
     ends = angles_of(lattice, zenith, azimuth)
-    if zenith != azimuth:
-        found = lattice_limits(table, *ends, levels, **options)
-        return found, [zenith, azimuth] if sky is None else [zenith, azimuth, sky]
-    return _of_directions(table, ends, levels, options), [zenith] if sky is None else [zenith, sky]
-
-
-_FIELDS = dict(zip(LIMIT_UNITS, ("lower_energy", "upper_radius", "viewcone"), strict=True))
-
-
-def _of_directions(
-    table: QTable, ends: tuple[NDArray[Any], NDArray[Any]], levels: Any, options: Mapping[str, Any]
-) -> GridLimits:
-    """Interpolate for joint directions, under every sky."""
-    n = 1 if levels is None else levels.size
-    repeated = None if levels is None else np.tile(levels, ends[0].size)
-    zenith, azimuth = (np.repeat(end, n) for end in ends)
-    return point_limits(table, zenith, azimuth, repeated, **options)
+    places = spread(ends[0], zenith), spread(ends[1], azimuth)
+    return look_up_limits(table, *places, None if levels is None else spread(levels, sky), request), along
 
 # %% ../../nbs/grid/01_points.ipynb #4e032114
 def _words(codes: NDArray[np.int8]) -> NDArray[np.bytes_]:
@@ -498,7 +478,7 @@ def _words(codes: NDArray[np.int8]) -> NDArray[np.bytes_]:
     return np.array(SEVERITY, dtype=f"S{longest}" if longest else "S1")[codes]
 
 
-def add_limits(grid: QTable, lattice: Lattice, limits: GridLimits, along: Sequence[int]) -> None:
+def add_limits(grid: QTable, lattice: Lattice, limits: TableLimits, along: Sequence[int]) -> None:
     """Add limits to the table of a grid: value, standard uncertainty and verdict of each, `extrapolated`."""
     shape = [lattice.shape[k] for k in along]
 
@@ -507,8 +487,8 @@ def add_limits(grid: QTable, lattice: Lattice, limits: GridLimits, along: Sequen
         return lattice_column(values.reshape(shape), along, lattice.shape)
 
     added: dict[str, Any] = {}
-    for name, field in _FIELDS.items():
-        one, unit = getattr(limits, field), LIMIT_UNITS[name]
+    for name, one in limits.limits.items():
+        unit = LIMIT_UNITS[name]
         added[name] = u.Quantity(column(one.value), unit, copy=False)
         added[f"{name}_sigma"] = u.Quantity(column(one.sigma), unit, copy=False)
         added[f"{name}_verdict"] = column(_words(one.verdict))

@@ -14,7 +14,7 @@ from astropy.table import QTable, vstack
 from numpy.typing import NDArray
 
 from ..core.errors import ProdconfError
-from ..limits.lookup import limit_field
+from ..limits.lookup import LookupRequest, look_up_limits
 from ..limits.rows import LIMIT_COLUMNS
 from ..limits.table import SEVERITY
 from .configuration import PRODUCTION, Grid
@@ -82,20 +82,18 @@ def _severity(words: Sequence[str]) -> NDArray[np.int64]:
 
 def _sub_array_grid(rows: QTable, query: tuple[Array, Array, Array], outside: str) -> QTable:
     """Interpolate the limits of one sub-array to all pointings."""
-    points = PilotPoints(rows["zenith"].to_value(u.deg), rows["azimuth"].to_value(u.deg), nsb_levels(rows))
-    weights = grid_weights(points, *query, outside=outside)  # type: ignore[arg-type]
+    nsb_levels(rows)  # all must be numbers
+    found = look_up_limits(rows, *query, LookupRequest(outside=outside))  # type: ignore[arg-type]
     table = QTable()
     table["array_name"] = [str(rows["array_name"][0])] * query[0].size
     table["zenith"], table["azimuth"] = query[0] * u.deg, query[1] * u.deg
     table["nsb_level"] = query[2]
     for column, (_, unit) in LIMIT_COLUMNS.items():
-        value, sigma, severity = carry(weights, limit_field(points, rows, column))
-        table[column], table[f"{column}_sigma"] = value * unit, sigma * unit
-        table[f"{column}_verdict"] = np.array(SEVERITY)[severity]
-    maximum = rows["br_energy_max"].to_value(u.TeV)
-    known = np.where(np.isfinite(maximum), maximum, np.nan)
-    table["upper_energy_limit"] = interpolate(weights, known, transform="log")[0] * u.TeV
-    table["outside_pilots"] = weights.outside
+        limit = found.limits[column]
+        table[column], table[f"{column}_sigma"] = limit.value * unit, limit.sigma * unit
+        table[f"{column}_verdict"] = limit.words
+    table["upper_energy_limit"] = found.upper_energy * u.TeV
+    table["outside_pilots"] = found.outside
     return table
 
 

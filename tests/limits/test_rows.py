@@ -1,36 +1,29 @@
 """Tables of limits: what goes in comes out, rounding goes outward, and the meta says what was asked for."""
 
-import warnings
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import QTable
-from hypothesis import given
-from hypothesis import strategies as st
 
-from prodconf.core.errors import ProdconfError, ProdconfWarning
+from prodconf.core.errors import ProdconfError
 from prodconf.events.groups import PilotPoint
 from prodconf.events.sub_arrays import SubArray
 from prodconf.formulas.loss_tails import TailLimit, Verdict
 from prodconf.limits.pilots import LimitCurve, LimitCurves, LimitRequest, PilotLimits
 from prodconf.limits.rows import (
     LIMIT_COLUMNS,
-    Rounding,
     curves_table,
     inputs_meta,
     limits_lines,
     limits_meta,
     limits_table,
-    parse_rounding,
-    round_limits,
     skipped_meta,
     sub_arrays_meta,
 )
-from prodconf.limits.table import LIMITS, SEVERITY, SIMULATED_EDGES, read_limits, write_limits
+from prodconf.limits.table import SEVERITY, read_limits, write_limits
 from prodconf.limits.tails import JointLoss
 
 POINT = PilotPoint(20.0, 180.0, 0.24, 1, 2.0, (0.003, 330.0), (0.0, 1900.0), (0.0, 10.0))
@@ -161,114 +154,6 @@ def test_definitions_and_skipped_files_are_plain():
     }
     skipped = skipped_meta({Path("z/b.hdf5"): "is damaged", Path("a.hdf5"): "is empty"})
     assert skipped == [{"file": "a.hdf5", "reason": "is empty"}, {"file": "b.hdf5", "reason": "is damaged"}]
-
-
-def exact(value):
-    """The decimal number that a float stands for."""
-    return Fraction(repr(float(value)))
-
-
-@given(
-    value=st.floats(1e-6, 1e6),
-    step=st.decimals("0.001", "500", places=3).map(float),
-    name=st.sampled_from(list(LIMITS)),
-)
-def test_a_step_is_kept_and_the_limit_lies_inside(value, step, name):
-    rounding = Rounding({name: step})
-    found = rounding.outward(name, value)
-    up = name != "lower_energy_limit"
-    assert found >= value if up else found <= value
-    assert abs(exact(found) - exact(value)) < exact(step) * (1 + Fraction(1, 10**12))
-    assert abs(exact(found) / exact(step) - round(found / step)) < Fraction(1, 10**9)
-    assert found == 0 or rounding.outward(name, found) == found
-
-
-@given(value=st.floats(1e-6, 1e6), digits=st.integers(1, 6), name=st.sampled_from(list(LIMITS)))
-def test_significant_digits_are_as_many_as_asked(value, digits, name):
-    found = Rounding(digits=digits).outward(name, value)
-    assert float(f"{found:.{digits - 1}e}") == found  # Python's own printing leaves it as it is
-    assert found >= value if name != "lower_energy_limit" else found <= value
-    assert abs(found - value) <= 10.0 ** (np.floor(np.log10(value)) + 1 - digits) * (1 + 1e-9)
-
-
-def test_decimal_steps_are_not_fooled_by_binary():
-    for k in range(1, 2000):
-        value = k / 100
-        assert Rounding({"lower_energy_limit": 0.01}).outward("lower_energy_limit", value) == value
-        assert Rounding({"viewcone_radius": 0.01}).outward("viewcone_radius", value) == value
-
-
-@pytest.mark.parametrize("text", ["2", "5 GeV, 25 m, 0.25 deg", "0.25deg", "700 m"])
-def test_rounding_leaves_no_guarantee_behind(text):
-    table = limits_table(
-        [
-            pilot(),
-            pilot(replace(POINT, zenith=40.0), energy=(0.0031, 0.00305), radius=(1880.0, 1899.0), cone=(9.9, 9.99)),
-        ],
-        primary="",
-        loss_fraction=1e-3,
-    )
-    found = round_limits(table, parse_rounding(text))
-    energy, radius, cone = (found[name].value for name in LIMITS)
-    assert (energy <= table["lower_energy_limit_guaranteed"].value).all()
-    assert (radius >= table["upper_radius_limit_guaranteed"].value).all()
-    assert (cone >= table["viewcone_radius_guaranteed"].value).all()
-    assert (energy >= 0.003).all() & (radius <= 1900.0).all() & (cone <= 10.0).all()
-    for name in table.colnames:
-        if name == "joint_n_lost":
-            assert (found[name] == -1).all()  # not known; the share is that of the guaranteed limits
-        elif name in ("joint_loss", "joint_loss_bound"):
-            guaranteed = table[name.replace("joint_loss", "joint_loss_guaranteed")]
-            assert np.array_equal(found[name], guaranteed, equal_nan=True)
-        elif name not in LIMITS:
-            assert np.array_equal(found[name], table[name]) or table[name].dtype.kind == "f", name
-    for name in LIMITS:
-        assert np.array_equal(found[f"{name}_unrounded"], table[name])
-    assert "rounded_outward" in found.meta
-    assert "rounded_outward" not in table.meta
-
-
-def test_rounded_numbers_by_hand():
-    found = round_limits(limits_table([pilot()], primary="", loss_fraction=1e-3), parse_rounding("2"))
-    assert [found[name][0].value for name in LIMITS] == [0.011, 1400.0, 9.9]
-    found = round_limits(
-        limits_table([pilot()], primary="", loss_fraction=1e-3), parse_rounding("5 GeV, 25 m, 0.5 deg")
-    )
-    assert [found[name][0].value for name in LIMITS] == [0.01, 1350.0, 10.0]
-
-
-def test_an_undetermined_limit_stays_so():
-    table = limits_table([replace(pilot(), viewcone=None)], primary="", loss_fraction=1e-3)
-    assert np.isnan(round_limits(table, Rounding(digits=1))["viewcone_radius"][0].value)
-
-
-def test_a_step_above_the_energy_is_no_zero():
-    unknown = limits_table([pilot(replace(POINT, energy_range=None))], primary="", loss_fraction=1e-3)
-    with pytest.warns(ProdconfWarning, match="0.0119 TeV of alpha is below the step and stays"):
-        assert round_limits(unknown, parse_rounding("1 TeV"))["lower_energy_limit"][0].value == 0.0119
-    known = limits_table([pilot()], primary="", loss_fraction=1e-3)
-    assert round_limits(known, parse_rounding("1 TeV"))["lower_energy_limit"][0].value == 0.003
-
-
-def test_a_real_table_without_guarantees_is_rounded_from_its_limits(shared_data, tmp_path):
-    table = read_limits(shared_data / "limits" / "corsika_limits_v0.33.ecsv")
-    found = round_limits(table, parse_rounding("2 GeV, 100 m, 3 deg"))
-    assert (found["upper_radius_limit"].value % 100 == 0).sum() > 0
-    for name, edge in SIMULATED_EDGES.items():
-        sign = -1 if name == "lower_energy_limit" else 1
-        assert (sign * (found[name] - table[name]).value >= 0).all()
-        assert (sign * (table[edge] - found[name]).value >= -1e-12).all()
-    write_limits(found, tmp_path / "rounded.ecsv")
-    again = read_limits(tmp_path / "rounded.ecsv")
-    assert np.array_equal(again["upper_radius_limit_unrounded"], table["upper_radius_limit"])
-
-
-@pytest.mark.parametrize("text", ["", "0", "16", "5 kg", "-5 m", "nan m", "inf deg", "5 m 3", "1 m, 1 km", "m,", "2.5"])
-def test_what_is_no_rounding_is_refused(text):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(ProdconfError, match=r"round"):
-            parse_rounding(text)
 
 
 def test_lines_show_limits_verdicts_and_reasons():
