@@ -175,9 +175,9 @@ def require_scalar(name: str, value: Any, unit: str = "", *, low: float = -math.
     return plain
 
 
-def require_whole(name: str, value: Any, low: int, high: int) -> int:
+def require_whole(name: str, value: Any, low: int, high: int | None = None) -> int:
     """
-    Read a whole number (3, `numpy.int64(3)` or 3.0) from `low` to `high`.
+    Read a whole number (3, `numpy.int64(3)` or 3.0) from `low` on, or up to `high`.
 
     Raises
     ------
@@ -185,8 +185,9 @@ def require_whole(name: str, value: Any, low: int, high: int) -> int:
         If it is none or out of range.
     """
     number = require_scalar(name, value)
-    if number != int(number) or not low <= number <= high:
-        raise ArgumentError(f"{name} must be a whole number from {low} to {high}, got {number:g}")
+    if number != int(number) or number < low or (high is not None and number > high):
+        span = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ArgumentError(f"{name} must be a whole number {span}, got {number:g}")
     return int(number)
 
 # %% ../../nbs/core/02_checks.ipynb #a3c5b5a0

@@ -6,22 +6,79 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from fractions import Fraction
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import require_finite, require_loss_fraction, require_positive, require_probability
-from ..core.errors import ProdconfError
+from prodconf.core.checks import (
+    Array,
+    require_finite,
+    require_loss_fraction,
+    require_positive,
+    require_probability,
+    require_whole,
+)
+from ..core.errors import ArgumentError, ProdconfError
 from .binomial import wilson_interval
-from .incomplete_beta import incomplete_beta_quantile, tail_count
 
 # %% auto #0
-__all__ = ['minimum_triggers', 'TailSummary', 'needs_capacity', 'Verdict', 'TailLimit', 'CapacityError', 'tail_limit', 'survival']
+__all__ = ['tail_count', 'loss_bound', 'minimum_triggers', 'TailSummary', 'needs_capacity', 'Verdict', 'TailLimit',
+           'SimulatedRange', 'CapacityError', 'tail_limit', 'survival']
+
+# %% ../../nbs/formulas/02_loss_tails.ipynb #2dd28274
+def tail_count(n_events: float, share: float, probability: float) -> float:
+    """
+    Continuous tail count that is reached with a probability.
+
+    Parameters
+    ----------
+    n_events : float
+        Events (effective ones need not be whole).
+    share : float
+        Chance of each to lie in the tail, 0 up to 1.
+    probability : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    float
+        kappa with I_share(kappa, n - kappa + 1) = probability, to eight decimals; 0 where it is below 1.
+    """
+    from scipy.special import bdtrik
+
+    if share == 0 or -math.expm1(n_events * math.log1p(-share)) < probability * (1 - 1e-12):
+        return 0.0
+    return round(float(bdtrik(1 - probability, n_events, share)) + 1, 8)  # whole numbers come out whole
+
+
+def loss_bound(n_effective: float, n_tail: float, confidence: float, *, n_cuts: int = 1) -> float:
+    """
+    Upper limit of the true loss beyond cuts that stand at events of the sample.
+
+    Parameters
+    ----------
+    n_effective : float
+        Independent events of the sample.
+    n_tail : float
+        How many of them lie beyond the cuts.
+    confidence : float
+        Between 0 and 1.
+    n_cuts : int
+        Cuts, each at an event that stays.
+
+    Returns
+    -------
+    float
+        Share of all events, 1 where the sample cannot say.
+    """
+    from scipy.special import betaincinv
+
+    rest = n_effective - n_tail - n_cuts + 1
+    return float(betaincinv(n_tail + n_cuts, rest, confidence)) if rest > 0 else 1.0
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #ba25cc33
 def minimum_triggers(loss_fraction: float, confidence: float = 0.95) -> int:
@@ -42,62 +99,30 @@ def minimum_triggers(loss_fraction: float, confidence: float = 0.95) -> int:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an argument is out of range; a loss of 0 can be shown by no number of triggers.
     """
     fraction = require_loss_fraction(loss_fraction)
     if fraction == 0:
-        raise ProdconfError("loss_fraction must be above 0 to be shown by any number of triggers, got 0")
+        raise ArgumentError("loss_fraction must be above 0 to be shown by any number of triggers, got 0")
     return math.ceil(math.log1p(-require_probability(confidence)) / math.log1p(-fraction) * (1 - 1e-12))
 
-# %% ../../nbs/formulas/02_loss_tails.ipynb #200b5c2d
-_BLOCK = 1 << 16  # weights whose products of 18-bit limbs add up to less than 2**53
-
-
-def _limbs(mantissa: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Three 18-bit limbs of 53-bit integers, highest first, shape (3, n)."""
-    limbs = np.empty((3, mantissa.size))
-    np.floor(mantissa * 2.0**-36, out=limbs[0])
-    rest = mantissa - limbs[0] * 2.0**36
-    np.floor(rest * 2.0**-18, out=limbs[1])
-    np.subtract(rest, limbs[1] * 2.0**18, out=limbs[2])
-    return limbs
-
-
-def _exact_sums(weights: NDArray[np.float64]) -> tuple[Fraction, Fraction]:
-    """Sum of the weights and of their squares without rounding."""
-    if (weights == 1.0).all():  # also where there are none
-        return Fraction(weights.size), Fraction(weights.size)
-    mantissa, exponent = np.frexp(weights)
-    order = np.argsort(exponent.astype(np.int16), kind="stable")
-    limbs, exponent = _limbs(mantissa[order] * 2.0**53), exponent[order]
-    starts = np.union1d(np.flatnonzero(np.diff(exponent, prepend=exponent[0] - 1)), np.arange(0, weights.size, _BLOCK))
-    total = squares = Fraction(0)
-    for start, stop in zip(starts, [*starts[1:], weights.size], strict=True):
-        block = limbs[:, start:stop]
-        unit = Fraction(2) ** int(exponent[start] - 53)
-        column, gram = block.sum(axis=1), block @ block.T
-        total += unit * sum(int(column[i]) << 18 * (2 - i) for i in range(3))
-        squares += unit**2 * sum(int(gram[i, j]) << 18 * (4 - i - j) for i in range(3) for j in range(3))
-    return total, squares
-
 # %% ../../nbs/formulas/02_loss_tails.ipynb #06a5c4b0
-def _ordered(
-    values: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    labels: NDArray[np.int64] | None,
-    *,
-    side: str,
-    capacity: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64] | None]:
-    """The `capacity` most extreme entries, most extreme first, ties by falling weight, then by label."""
+def _order(side: str, values: Array, weights: Array, labels: NDArray[np.int64] | None) -> NDArray[np.intp]:
+    """Places of the events, most extreme first, ties by falling weight, then by label."""
     inward = -values if side == "upper" else values
-    keys = (-weights, inward) if labels is None else (labels, -weights, inward)
-    order = np.lexsort(keys)[:capacity]
-    return values[order], weights[order], None if labels is None else labels[order]
+    return np.lexsort((-weights, inward) if labels is None else (labels, -weights, inward))
 
 
-def _earlier_of_shower(weights: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+def _outermost(values: Array, side: str, capacity: int) -> NDArray[np.intp]:
+    """Places of every value that is at least as extreme as the `capacity`-th."""
+    if values.size <= capacity:
+        return np.arange(values.size)
+    inward = -values if side == "upper" else values
+    return np.flatnonzero(inward <= np.partition(inward, capacity - 1)[capacity - 1])
+
+
+def _earlier_of_shower(weights: Array, labels: NDArray[np.int64]) -> Array:
     """Weight of the events of the same shower that stand before each event."""
     order = np.argsort(labels, kind="stable")
     running = np.cumsum(weights[order]) - weights[order]
@@ -106,54 +131,42 @@ def _earlier_of_shower(weights: NDArray[np.float64], labels: NDArray[np.int64]) 
     before[order] = running - np.repeat(running[first], np.diff(first, append=labels.size))
     return before
 
-
-def _outermost(values: NDArray[np.float64], side: str, capacity: int) -> NDArray[np.intp]:
-    """Indices of every value that is at least as extreme as the `capacity`-th."""
-    if values.size <= capacity:
-        return np.arange(values.size)
-    if side == "upper":
-        place = values.size - capacity
-        return np.flatnonzero(values >= np.partition(values, place)[place])
-    return np.flatnonzero(values <= np.partition(values, capacity - 1)[capacity - 1])
-
 # %% ../../nbs/formulas/02_loss_tails.ipynb #b49ed605
-def _require_side(side: str, capacity: int) -> None:
-    if side not in ("lower", "upper"):
-        raise ProdconfError(f"side must be 'lower' or 'upper', got {side!r}")
-    if isinstance(capacity, bool) or not isinstance(capacity, (int, np.integer)) or capacity < 1:
-        raise ProdconfError(f"capacity must be a whole number above 0, got {capacity!r}")
-
-
-def _require_weights(weights: ArrayLike, values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _require_weights(weights: ArrayLike, values: Array) -> Array:
     """Weights that fit one-dimensional values and whose squares are finite."""
     checked = require_positive("weights", weights, zero=True)
     if values.ndim != 1 or checked.shape != values.shape:
-        raise ProdconfError(
+        raise ArgumentError(
             f"values and weights must be lists of one length, got shapes {values.shape} and {checked.shape}"
         )
-    if checked.size and checked.max() > 1e150:
-        raise ProdconfError(f"weights must not exceed 1e150, got {checked.max():g}")
+    wild = (checked > 1e150) | ((checked > 0) & (checked < 1e-150))
+    if wild.any():
+        raise ArgumentError(f"weights must be 0 or lie in [1e-150, 1e150], got {checked[wild][0]:g}")
     return checked
 
 
-def _require_labels(labels: ArrayLike | None, values: NDArray[np.float64]) -> NDArray[np.int64] | None:
+def _require_labels(labels: ArrayLike | None, values: Array) -> NDArray[np.int64] | None:
     """Labels as whole numbers that fit the values, or none."""
     if labels is None:
         return None
     checked = np.asarray(labels)
     if checked.dtype.kind not in "iu" or checked.shape != values.shape:
-        raise ProdconfError(
+        raise ArgumentError(
             f"labels must be {values.size} whole numbers, got shape {checked.shape} of type {checked.dtype}"
         )
     return checked.astype(np.int64)
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #7e64101b
+_TIE = 1e-12  # sums that differ by less than this share of themselves count as equal
+
+
 @dataclass(frozen=True, eq=False)
 class TailSummary:
     """
     The exact most extreme values of a quantity, with what is needed of the rest.
 
-    Two summaries of the same events are equal (`==`) to the bit, however the events were divided and merged.
+    Summaries of the same events hold the same values, however the events were divided and merged, and sums of
+    weights that agree to 1e-12; these are equal (`==`).
 
     Parameters
     ----------
@@ -167,23 +180,22 @@ class TailSummary:
         Shower that each kept event belongs to, if known.
     n_events : int
         Events of positive weight that were seen.
-    exact_sum, exact_sum_squared : fractions.Fraction
-        Sum of all weights and of their squares, without rounding.
+    sum_weights : float
+        Sum of all weights.
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the parts contradict each other.
     """
 
     side: str
     capacity: int
-    values: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    values: Array
+    weights: Array
     labels: NDArray[np.int64] | None
     n_events: int
-    exact_sum: Fraction
-    exact_sum_squared: Fraction
+    sum_weights: float
 
     def __post_init__(self) -> None:
         _check_summary(self)
@@ -199,20 +211,35 @@ class TailSummary:
         labels: ArrayLike | None = None,
     ) -> TailSummary:
         """Summarise one chunk of finite values, shape (n,); see `TailSummary`."""
-        return _summarise(cls, values, side, capacity, weights, labels)
+        array = require_finite("values", values) + 0.0  # one zero for -0.0 and 0.0
+        weight = _require_weights(np.ones(array.shape) if weights is None else weights, array)
+        shower = _require_labels(labels, array)
+        found = np.flatnonzero(weight > 0)
+        n_events, capacity = found.size, require_whole("capacity", capacity, 1)
+        found = found[_outermost(array[found], side, capacity)]
+        kept = None if shower is None else shower[found]
+        found = found[_order(side, array[found], weight[found], kept)[:capacity]]
+        kept = None if shower is None else shower[found]
+        return cls(side, capacity, array[found], weight[found], kept, n_events, float(weight.sum()))
 
     def __add__(self, other: TailSummary) -> TailSummary:
         """Summary of both samples together."""
         return _merge(self, other) if isinstance(other, TailSummary) else NotImplemented
 
     def __eq__(self, other: object) -> bool:
-        """Whether every part is the same to the bit."""
-        return _same(self, other) if isinstance(other, TailSummary) else NotImplemented
+        """Whether both hold the same events and the same sum."""
+        if not isinstance(other, TailSummary):
+            return NotImplemented
+        return (
+            (self.side, self.capacity, self.n_events) == (other.side, other.capacity, other.n_events)
+            and all(np.array_equal(getattr(self, k), getattr(other, k)) for k in ("values", "weights", "labels"))
+            and math.isclose(self.sum_weights, other.sum_weights, rel_tol=_TIE)
+        )
 
-    @property
-    def sum_weights(self) -> float:
-        """Sum of all weights, correctly rounded."""
-        return float(self.exact_sum)
+    @cached_property
+    def weight_beyond(self) -> Array:
+        """Weight of the outermost 0, 1, 2, … kept events together."""
+        return np.concatenate([[0.0], np.cumsum(self.weights)])
 
     def design_effect(self, n_outermost: int) -> float:
         """
@@ -233,145 +260,97 @@ class TailSummary:
         return float(self._design_effects[min(n_outermost, self.values.size) - 1])
 
     @cached_property
-    def _design_effects(self) -> NDArray[np.float64]:
+    def _design_effects(self) -> Array:
         """The design effect of the outermost 1, 2, … kept events."""
         assert self.labels is not None
-        earlier = _earlier_of_shower(self.weights, self.labels)
         squares = self.weights**2
-        return np.cumsum(squares + 2 * self.weights * earlier) / np.cumsum(squares)
+        products = 2 * self.weights * _earlier_of_shower(self.weights, self.labels)
+        return np.cumsum(squares + products) / np.cumsum(squares)
 
-# %% ../../nbs/formulas/02_loss_tails.ipynb #d8395cf5
+
 def _check_summary(summary: TailSummary) -> None:
-    _require_side(summary.side, summary.capacity)
+    """Refuse a summary whose parts contradict each other."""
+    if summary.side not in ("lower", "upper"):
+        raise ArgumentError(f"side must be 'lower' or 'upper', got {summary.side!r}")
     values = require_finite("values", summary.values)
-    weights = _require_weights(summary.weights, values)
-    object.__setattr__(summary, "values", values)
-    object.__setattr__(summary, "weights", weights)
-    if values.size != min(summary.capacity, summary.n_events) or not (weights > 0).all():
-        raise ProdconfError(
-            f"values must be the {min(summary.capacity, summary.n_events)} kept events of positive weight, "
-            f"got {values.size}"
-        )
-    labels = _require_labels(summary.labels, values)
-    object.__setattr__(summary, "labels", labels)
-    ordered = _ordered(values, weights, labels, side=summary.side, capacity=summary.capacity)
-    if not (np.array_equal(ordered[0], values) and np.array_equal(ordered[1], weights)):
-        raise ProdconfError("values must be sorted, most extreme first, ties by falling weight")
-    kept, kept_squared = _exact_sums(weights)
-    complete = summary.n_events == values.size
-    if kept > summary.exact_sum or (
-        complete and (kept, kept_squared) != (summary.exact_sum, summary.exact_sum_squared)
-    ):
-        raise ProdconfError("exact_sum and exact_sum_squared must be the sums over all events")
+    weights, labels = _require_weights(summary.weights, values), _require_labels(summary.labels, values)
+    for name, array in (("values", values), ("weights", weights), ("labels", labels)):
+        object.__setattr__(summary, name, array)
+    n_kept = min(require_whole("capacity", summary.capacity, 1), summary.n_events)
+    if values.size != n_kept or not (weights > 0).all():
+        raise ArgumentError(f"values must be the {n_kept} kept events of positive weight, got {values.size}")
+    order = _order(summary.side, values, weights, labels)
+    if not (np.array_equal(values[order], values) and np.array_equal(weights[order], weights)):
+        raise ArgumentError("values must be sorted, most extreme first, ties by falling weight")
+    kept, total = summary.weight_beyond[-1], summary.sum_weights
+    if kept > total * (1 + _TIE) or (values.size == summary.n_events and not math.isclose(kept, total, rel_tol=_TIE)):
+        raise ArgumentError(f"sum_weights must be the sum over all events, got {total:g} where {kept:g} are kept")
 
 
-def _same(one: TailSummary, other: TailSummary) -> bool:
-    unlabelled = np.empty(0)
-    return (
-        (one.side, one.capacity, one.n_events) == (other.side, other.capacity, other.n_events)
-        and (one.exact_sum, one.exact_sum_squared) == (other.exact_sum, other.exact_sum_squared)
-        and np.array_equal(one.values, other.values)
-        and np.array_equal(one.weights, other.weights)
-        and (one.labels is None) == (other.labels is None)
-        and np.array_equal(
-            unlabelled if one.labels is None else one.labels, unlabelled if other.labels is None else other.labels
-        )
-    )
-
-# %% ../../nbs/formulas/02_loss_tails.ipynb #831a8e02
-def _summarise(
-    cls: type[TailSummary],
-    values: ArrayLike,
-    side: str,
-    capacity: int,
-    weights: ArrayLike | None,
-    labels: ArrayLike | None,
-) -> TailSummary:
-    """Check a chunk and keep its most extreme events."""
-    _require_side(side, capacity)
-    array = require_finite("values", values)
-    if array.ndim != 1:
-        raise ProdconfError(f"values must be a list of numbers, got shape {array.shape}")
-    shower = _require_labels(labels, array)
-    if weights is None:
-        sums = Fraction(array.size), Fraction(array.size)
-        found = _outermost(array, side, capacity)
-        kept_weights = np.ones(found.size)
-    else:
-        checked = _require_weights(weights, array)
-        if not checked.all():
-            there = checked > 0
-            array, checked, shower = array[there], checked[there], None if shower is None else shower[there]
-        sums = _exact_sums(checked)
-        found = _outermost(array, side, capacity)
-        kept_weights = checked[found]
-    kept = array[found] + 0.0  # one zero: -0.0 and 0.0 are the same value
-    kept_shower = None if shower is None else shower[found]
-    ordered = _ordered(kept, kept_weights, kept_shower, side=side, capacity=int(capacity))
-    return cls(side, int(capacity), *ordered, array.size, *sums)
-
-# %% ../../nbs/formulas/02_loss_tails.ipynb #f60b2951
 def _merge(one: TailSummary, other: TailSummary) -> TailSummary:
+    """Summary of two samples."""
     if (one.side, one.capacity) != (other.side, other.capacity):
-        raise ProdconfError(
+        raise ArgumentError(
             "summaries must have one side and one capacity to be merged, "
             f"got {one.side} with {one.capacity} and {other.side} with {other.capacity}"
         )
     if (one.labels is None) != (other.labels is None):
-        raise ProdconfError("summaries must both have labels or both have none to be merged")
+        raise ArgumentError("summaries must both have labels or both have none to be merged")
+    values, weights = (np.concatenate([getattr(one, k), getattr(other, k)]) for k in ("values", "weights"))
     labels = None if one.labels is None or other.labels is None else np.concatenate([one.labels, other.labels])
+    order = _order(one.side, values, weights, labels)[: one.capacity]
     return TailSummary(
         one.side,
         one.capacity,
-        *_ordered(
-            np.concatenate([one.values, other.values]),
-            np.concatenate([one.weights, other.weights]),
-            labels,
-            side=one.side,
-            capacity=one.capacity,
-        ),
+        values[order],
+        weights[order],
+        None if labels is None else labels[order],
         one.n_events + other.n_events,
-        one.exact_sum + other.exact_sum,
-        one.exact_sum_squared + other.exact_sum_squared,
+        one.sum_weights + other.sum_weights,
     )
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #ba6b362a
-_FEWEST = 16  # events from which the effective number in a weighted tail is estimated, at least
+_FEWEST = 16  # events from which the effective number in a tail is estimated, at least
 
 
-def _decimal(number: float) -> Fraction:
-    """The decimal fraction that a float was written as."""
-    return Fraction(repr(float(number)))
-
-
-def _fitting(summary: TailSummary, share: Fraction, *, below: bool = False) -> int:
+def _rank(summary: TailSummary, share: float, *, below: bool = False) -> int:
     """Kept events, from the outside, whose weight together is at most (`below`: less than) a share of the whole."""
-    if _unweighted(summary):
-        count = share * summary.n_events
-        return min(max(math.ceil(count) - 1, 0) if below else math.floor(count), summary.values.size)
-    search = bisect_left if below else bisect_right
-    ranks = range(1, summary.values.size + 1)
-    return search(ranks, share * summary.exact_sum, key=lambda k: _exact_sums(summary.weights[:k])[0])
-
-
-def _unweighted(summary: TailSummary) -> bool:
-    """Whether every event has weight 1."""
-    return summary.exact_sum == summary.exact_sum_squared == summary.n_events
-
-
-def _weight_beyond(summary: TailSummary, n_beyond: int) -> Fraction:
-    """Weight of the outermost kept events, without rounding."""
-    return Fraction(n_beyond) if _unweighted(summary) else _exact_sums(summary.weights[:n_beyond])[0]
+    allowed, beyond = share * summary.sum_weights, summary.weight_beyond[1:]
+    if below:
+        return int(np.searchsorted(beyond, allowed * (1 - _TIE), side="left"))
+    return int(np.searchsorted(beyond, allowed * (1 + _TIE), side="right"))
 
 
 def _effective_events(summary: TailSummary, n_beyond: int, design_effect: float) -> float:
     """Effective number of events behind a cut with `n_beyond` events beyond it."""
-    if _unweighted(summary):
-        return summary.n_events / design_effect
-    total, squares = _exact_sums(summary.weights[: max(n_beyond + 1, _FEWEST)])
-    return float(total * summary.exact_sum / squares) / design_effect
+    tail = summary.weights[: max(n_beyond + 1, _FEWEST)]
+    return float(tail.sum() / (tail**2).sum() * summary.sum_weights) / design_effect
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #24bb8cee
+@dataclass(frozen=True)
+class _Request:
+    """What was asked for, checked."""
+
+    loss_fraction: float
+    confidence: float
+    interval: float
+    design_effect: float
+
+    def __post_init__(self) -> None:
+        require_loss_fraction(self.loss_fraction)
+        require_probability(self.confidence)
+        require_probability(self.interval, "interval")
+        require_positive("design_effect", self.design_effect)
+
+
+def _capacity(n_events: float, request: _Request) -> int:
+    """Values that a summary of events of weight 1 must keep."""
+    effect, fraction = request.design_effect, request.loss_fraction
+    deepest = min(request.confidence, 0.5 - request.interval / 2)
+    inner = math.ceil(effect * tail_count(n_events / effect, fraction, deepest))
+    return max(_FEWEST, inner, math.floor(fraction * n_events * (1 + _TIE)) + 1)
+
+
 def needs_capacity(
     n_events: int,
     loss_fraction: float,
@@ -397,15 +376,11 @@ def needs_capacity(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an argument is out of range.
     """
     n = float(require_positive("n_events", n_events, zero=True))
-    fraction = require_loss_fraction(loss_fraction)
-    effect = float(require_positive("design_effect", design_effect))
-    deepest = min(require_probability(confidence), 0.5 - require_probability(interval, "interval") / 2)
-    inner = math.ceil(effect * tail_count(n / effect, fraction, deepest))
-    return max(_FEWEST, inner, math.floor(_decimal(fraction) * Fraction(n)) + 1)
+    return _capacity(n, _Request(loss_fraction, confidence, interval, design_effect))
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #8931a258
 class Verdict(StrEnum):
@@ -460,53 +435,45 @@ class TailLimit:
     reason: str
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #9fcbad8e
-def _require_range(simulated_range: tuple[float, float], log_range: bool) -> tuple[float, float]:
-    """The simulated range, low end first, checked."""
-    ends = require_finite("simulated_range", simulated_range)
+class SimulatedRange(NamedTuple):
+    """
+    What was simulated of a quantity, in the unit of its values.
+
+    Attributes
+    ----------
+    low, high : float
+        Ends of the range.
+    log : bool
+        Measure the outer 5 % in the logarithm (energies).
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def outer_start(self, side: str) -> float:
+        """Value at which the outer 5 % begin."""
+        share = 0.95 if side == "upper" else 0.05
+        if self.log:
+            return self.low * (self.high / self.low) ** share
+        return self.low + share * (self.high - self.low)
+
+
+def _require_range(simulated_range: tuple[float, float] | SimulatedRange) -> SimulatedRange:
+    """The simulated range, checked."""
+    ends = require_finite("simulated_range", simulated_range[:2])
     if ends.shape != (2,) or not ends[0] < ends[1]:
-        raise ProdconfError(f"simulated_range must be (low, high) with low < high, got {simulated_range!r}")
-    if log_range and ends[0] <= 0:
-        raise ProdconfError(f"simulated_range must be positive where log_range is set, got {simulated_range!r}")
-    return float(ends[0]), float(ends[1])
-
-
-def _outer_start(side: str, low: float, high: float, log_range: bool) -> float:
-    """Value at which the outer 5 % of the simulated range begin."""
-    share = 0.95 if side == "upper" else 0.05
-    return low * (high / low) ** share if log_range else low + share * (high - low)
+        raise ArgumentError(f"simulated_range must be (low, high) with low < high, got {tuple(simulated_range)!r}")
+    found = SimulatedRange(float(ends[0]), float(ends[1]), *simulated_range[2:])
+    if found.log and found.low <= 0:
+        raise ArgumentError(f"simulated_range must be positive where it is logarithmic, got {found.low:g}")
+    return found
 
 
 def _count_beyond(summary: TailSummary, value: float, *, inclusive: bool) -> int:
     """Kept events beyond a value (or at it)."""
     sign = 1.0 if summary.side == "lower" else -1.0
     return int(np.searchsorted(sign * summary.values, sign * value, side="right" if inclusive else "left"))
-
-# %% ../../nbs/formulas/02_loss_tails.ipynb #2d7da12b
-@dataclass(frozen=True)
-class _Request:
-    """What was asked for, checked."""
-
-    loss_fraction: float
-    confidence: float
-    interval: float
-    design_effect: float
-
-    def __post_init__(self) -> None:
-        require_loss_fraction(self.loss_fraction)
-        require_probability(self.confidence)
-        require_probability(self.interval, "interval")
-        require_positive("design_effect", self.design_effect)
-
-
-@dataclass(frozen=True)
-class _Ranks:
-    """Events beyond the four values of a limit; None where not even 0 may lie beyond."""
-
-    sample: int
-    guaranteed: int | None
-    outer: int | None
-    inner: int
-    n_effective: float
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #d3a0e41e
 class CapacityError(ProdconfError):
@@ -522,20 +489,13 @@ class CapacityError(ProdconfError):
 
 def _require_capacity(summary: TailSummary, n_kept: int, request: _Request) -> None:
     """Refuse a summary that keeps fewer than `n_kept` values of a sample that has more."""
-    kept = summary.values.size
-    if n_kept <= kept or kept == summary.n_events:
+    kept, n, total = summary.values.size, summary.n_events, summary.sum_weights
+    if n_kept <= kept or kept == n:
         return
-    n = summary.n_events
-    needed = needs_capacity(
-        n,
-        request.loss_fraction,
-        confidence=request.confidence,
-        interval=request.interval,
-        design_effect=request.design_effect,
-    )
-    if not _unweighted(summary):
-        share = float(_exact_sums(summary.weights)[0] / summary.exact_sum)
-        needed = max(needed, math.ceil(1.5 * kept * max(1.0, needed / n / share)))
+    needed = _capacity(n, request)
+    if total != n or (summary.weights != 1).any():
+        scale = total / n / summary.weight_beyond[-1] * kept  # mean weight of all over that of the kept
+        needed = max(needed, math.ceil(1.5 * max(kept, needed * scale)))
     raise CapacityError(
         f"capacity must be at least {min(needed, n)} for a loss_fraction of {request.loss_fraction:g} "
         f"of {n} events, got {summary.capacity}",
@@ -543,102 +503,115 @@ def _require_capacity(summary: TailSummary, n_kept: int, request: _Request) -> N
     )
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #60e05562
+@dataclass(frozen=True)
+class _Ranks:
+    """Events beyond the four values of a limit; None where not even 0 may lie beyond."""
+
+    sample: int
+    guaranteed: int | None
+    outer: int | None
+    inner: int
+    n_effective: float
+
+
 def _ranks(summary: TailSummary, request: _Request) -> _Ranks:
     """Ranks of the limit, of the guaranteed limit and of the ends of the interval."""
     fraction = request.loss_fraction
-    sample = _fitting(summary, _decimal(fraction))
-    _require_capacity(summary, sample + 1 if _unweighted(summary) else max(sample + 1, _FEWEST), request)
-    n_effective = _effective_events(summary, sample, request.design_effect)
-    tails = (request.confidence, 0.5 + request.interval / 2, 0.5 - request.interval / 2)
-    sure, outer, inner = (Fraction(tail_count(n_effective, fraction, tail)) for tail in tails)
-    one = Fraction(n_effective)
+    sample = _rank(summary, fraction)
+    _require_capacity(summary, max(sample + 1, _FEWEST), request)
+    n = _effective_events(summary, sample, request.design_effect)
+    levels = (request.confidence, 0.5 + request.interval / 2, 0.5 - request.interval / 2)
+    sure, outer, inner = (tail_count(n, fraction, level) for level in levels)
     ranks = _Ranks(
         sample,
-        _fitting(summary, (sure - 1) / one) if sure >= 1 else None,
-        _fitting(summary, (outer - 1) / one) if outer >= 1 else None,
-        _fitting(summary, inner / one, below=True),
-        n_effective,
+        _rank(summary, (sure - 1) / n) if sure >= 1 else None,
+        _rank(summary, (outer - 1) / n) if outer >= 1 else None,
+        _rank(summary, inner / n, below=True),
+        n,
     )
     _require_capacity(summary, max(ranks.inner, ranks.guaranteed or 0) + 1, request)
     return ranks
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #1c7977e3
-def _reach(summary: TailSummary, ends: tuple[float, float] | None) -> float:
+def _reach(summary: TailSummary, ends: SimulatedRange | None) -> float:
     """Outermost value that the simulation knows of: the end of its range, or infinity if that is unknown."""
-    low, high = ends or (-math.inf, math.inf)
     extreme = float(summary.values[0])
-    return max(high, extreme) if summary.side == "upper" else min(low, extreme)
+    if summary.side == "upper":
+        return max(ends.high, extreme) if ends else math.inf
+    return min(ends.low, extreme) if ends else -math.inf
 
 
-def _interval(summary: TailSummary, ranks: _Ranks, ends: tuple[float, float] | None) -> tuple[float, float]:
+def _interval(summary: TailSummary, ranks: _Ranks, ends: SimulatedRange | None) -> tuple[float, float]:
     """Two-sided interval of the true limit, low end first."""
-    low, high = ends or (-math.inf, math.inf)
+    low, high = (ends.low, ends.high) if ends else (-math.inf, math.inf)
     unknown = low if summary.side == "upper" else high
     outer = _reach(summary, ends) if ranks.outer is None else float(summary.values[ranks.outer])
     inner = float(summary.values[ranks.inner]) if ranks.inner < summary.values.size else unknown
     return (inner, outer) if summary.side == "upper" else (outer, inner)
 
-
-def _loss_bound(summary: TailSummary, n_beyond: int, ranks: _Ranks, confidence: float) -> float:
-    """Upper limit of the true loss with `n_beyond` kept events beyond a limit."""
-    tail = ranks.n_effective * float(_weight_beyond(summary, n_beyond) / summary.exact_sum)
-    return incomplete_beta_quantile(tail + 1, ranks.n_effective - tail, confidence)
-
 # %% ../../nbs/formulas/02_loss_tails.ipynb #499c29c2
-def _number(count: float) -> str:
+def _spaced(count: float) -> str:
     """A count with its thousands set apart."""
     return f"{count:,.0f}".replace(",", " ")
 
 
-def _too_few(summary: TailSummary, ranks: _Ranks, request: _Request) -> str:
+def _outer_triggers(summary: TailSummary, fraction: float, ends: SimulatedRange | None) -> str:
+    """How many triggers lie in the outer 5 % of the simulated range, if they are too many."""
+    if ends is None:
+        return ""
+    count = _count_beyond(summary, ends.outer_start(summary.side), inclusive=True)
+    if summary.weight_beyond[count] <= fraction * summary.sum_weights * (1 + _TIE):
+        return ""
+    most = "at least " if count == summary.values.size < summary.n_events else ""
+    return f"{most}{_spaced(count)} of {_spaced(summary.n_events)} triggers lie in the outer 5 % of the simulated range"
+
+
+def _too_few(limit: TailLimit) -> str:
     """Why the sample is too small."""
-    if request.loss_fraction == 0:
+    if limit.loss_fraction == 0:
         return "no number of triggers can show that nothing is lost"
-    wanted = minimum_triggers(request.loss_fraction, request.confidence)
-    whole = ranks.n_effective == summary.n_events
-    worth = "fewer" if whole else f"worth {ranks.n_effective:.3g} independent ones, fewer"
+    wanted = minimum_triggers(limit.loss_fraction, limit.confidence)
+    whole = limit.n_effective == limit.n_events
+    worth = "fewer" if whole else f"worth {limit.n_effective:.3g} independent ones, fewer"
     return (
-        f"{_number(summary.n_events)} triggers are {worth} than the {_number(wanted)} "
-        f"that a loss of {request.loss_fraction:g} needs"
+        f"{_spaced(limit.n_events)} triggers are {worth} than the {_spaced(wanted)} "
+        f"that a loss of {limit.loss_fraction:g} needs"
     )
 
 
-def _outer_triggers(
-    summary: TailSummary, request: _Request, ends: tuple[float, float] | None, log_range: bool
-) -> str | None:
-    """How many triggers lie in the outer 5 % of the simulated range, if they are too many."""
-    if ends is None:
-        return None
-    count = _count_beyond(summary, _outer_start(summary.side, *ends, log_range), inclusive=True)
-    allowed = _decimal(request.loss_fraction) * summary.exact_sum
-    if _weight_beyond(summary, count) <= allowed:
-        return None
-    most = "at least " if count == summary.values.size < summary.n_events else ""
-    return f"{most}{_number(count)} of {_number(summary.n_events)} triggers lie in the outer 5 % of the simulated range"
+def _reason(limit: TailLimit, n_allowed: int, outer: str, side: str) -> str:
+    """The sentence of a limit whose numbers are known."""
+    percent = f"{100 * limit.confidence:g} %"
+    if limit.verdict is Verdict.SAMPLE_LIMITED:
+        follows = (
+            f"{outer}, which may cut it off" if outer else f"the loss is below {limit.loss_bound:.2g} at {percent}"
+        )
+        return f"{_too_few(limit)}: the limit {limit.value:g} is the sample extreme, and {follows}"
+    if limit.verdict is Verdict.TRUNCATED:
+        return f"{outer}: the limit is at {'least' if side == 'upper' else 'most'} {limit.value:g}"
+    return (
+        f"{_spaced(n_allowed)} of {_spaced(limit.n_events)} triggers may lie beyond {limit.value:g}; "
+        f"a loss below {limit.loss_fraction:g} is guaranteed at {percent} from {limit.guaranteed:g}"
+    )
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #1844975d
 def _decide(
-    summary: TailSummary, request: _Request, ranks: _Ranks, *, ends: tuple[float, float] | None, log_range: bool
-) -> tuple[Verdict, float, float, float, str]:
-    """Verdict, value, guaranteed value, bound on the loss, and the sentence."""
-    percent = f"{100 * request.confidence:g} %"
-    outer = _outer_triggers(summary, request, ends, log_range)
-    bound = 1.0 if outer else _loss_bound(summary, ranks.guaranteed or 0, ranks, request.confidence)
+    summary: TailSummary, ranks: _Ranks, outer: str, ends: SimulatedRange | None
+) -> tuple[Verdict, float, float]:
+    """Verdict, limit and guaranteed limit."""
     if ranks.guaranteed is None:
         extreme = float(summary.values[0])
-        words = f"{_too_few(summary, ranks, request)}: the limit {extreme:g} is the sample extreme, and "
-        words += f"{outer}, which may cut it off" if outer else f"the loss is below {bound:.2g} at {percent}"
-        return Verdict.SAMPLE_LIMITED, extreme, extreme, bound, words
+        return Verdict.SAMPLE_LIMITED, extreme, extreme
     if outer:
         reach = _reach(summary, ends)
-        words = f"{outer}: the limit is at {'least' if summary.side == 'upper' else 'most'} {reach:g}"
-        return Verdict.TRUNCATED, reach, reach, bound, words
-    value, sure = (float(summary.values[rank]) for rank in (ranks.sample, ranks.guaranteed))
-    words = (
-        f"{_number(ranks.sample)} of {_number(summary.n_events)} triggers may lie beyond {value:g}; "
-        f"a loss below {request.loss_fraction:g} is guaranteed at {percent} from {sure:g}"
-    )
-    return Verdict.OK, value, sure, bound, words
+        return Verdict.TRUNCATED, reach, reach
+    return Verdict.OK, float(summary.values[ranks.sample]), float(summary.values[ranks.guaranteed])
+
+
+def _bound(summary: TailSummary, ranks: _Ranks, confidence: float) -> float:
+    """Upper limit of the true loss beyond the guaranteed limit, or beyond the sample extreme."""
+    share = summary.weight_beyond[ranks.guaranteed or 0] / summary.sum_weights
+    return loss_bound(ranks.n_effective, ranks.n_effective * share, confidence)
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #c77a8a56
 def tail_limit(
@@ -647,8 +620,7 @@ def tail_limit(
     *,
     confidence: float = 0.95,
     interval: float = 0.95,
-    simulated_range: tuple[float, float] | None = None,
-    log_range: bool = False,
+    simulated_range: tuple[float, float] | SimulatedRange | None = None,
     design_effect: float = 1.0,
 ) -> TailLimit:
     """
@@ -664,10 +636,8 @@ def tail_limit(
         Confidence of the guaranteed limit and of the bound on the loss.
     interval : float
         Coverage of the two-sided interval.
-    simulated_range : (float, float), optional
-        Low and high end of what was simulated, in the unit of the values; without it no truncation can be seen.
-    log_range : bool
-        Measure the outer 5 % of the range in the logarithm (energies).
+    simulated_range : (float, float) or SimulatedRange, optional
+        What was simulated, in the unit of the values; without it no truncation can be seen.
     design_effect : float
         Triggers per independent event, sum m² / sum m of re-used showers where the tail comes in whole showers.
 
@@ -678,39 +648,44 @@ def tail_limit(
 
     Raises
     ------
-    ProdconfError
-        If there are no events, an argument is out of range, or the summary keeps too few values.
+    ArgumentError
+        If there are no events or an argument is out of range.
+    CapacityError
+        If the summary keeps too few values.
 
     Notes
     -----
     Order statistics after Wilks (1941) and Thompson (1936); derived in the notebook of this module.
     """
     if summary.n_events == 0:
-        raise ProdconfError("summary must hold at least one trigger for a limit, got none")
+        raise ArgumentError("summary must hold at least one trigger for a limit, got none")
     request = _Request(loss_fraction, confidence, interval, design_effect)
-    ends = None if simulated_range is None else _require_range(simulated_range, log_range)
-    ranks = _ranks(summary, request)
-    verdict, value, sure, bound, reason = _decide(summary, request, ranks, ends=ends, log_range=log_range)
+    ends = None if simulated_range is None else _require_range(simulated_range)
+    ranks, outer = _ranks(summary, request), _outer_triggers(summary, loss_fraction, ends)
+    verdict, value, guaranteed = _decide(summary, ranks, outer, ends)
     if verdict is Verdict.TRUNCATED:
         ranks = replace(ranks, outer=None)
-    return TailLimit(
-        value,
-        sure,
-        *_interval(summary, ranks, ends),
-        verdict,
-        _count_beyond(summary, value, inclusive=False),
-        summary.n_events,
-        ranks.n_effective,
-        float(loss_fraction),
-        float(confidence),
-        bound,
-        reason,
+    low, high = _interval(summary, ranks, ends)
+    limit = TailLimit(
+        value=value,
+        guaranteed=guaranteed,
+        interval_low=low,
+        interval_high=high,
+        verdict=verdict,
+        n_tail=_count_beyond(summary, value, inclusive=False),
+        n_events=summary.n_events,
+        n_effective=ranks.n_effective,
+        loss_fraction=float(loss_fraction),
+        confidence=float(confidence),
+        loss_bound=1.0 if outer else _bound(summary, ranks, confidence),
+        reason="",
     )
+    return replace(limit, reason=_reason(limit, ranks.sample, outer, summary.side))
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #22f3e4aa
 def survival(
     summary: TailSummary, *, level: float = 0.6827, design_effect: float = 1.0
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Array, Array, Array, Array]:
     """
     Fraction of the weight at or beyond each kept value, with its band.
 
@@ -730,11 +705,11 @@ def survival(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If there are no events or an argument is out of range.
     """
     if summary.n_events == 0:
-        raise ProdconfError("summary must hold at least one trigger for a survival curve, got none")
+        raise ArgumentError("summary must hold at least one trigger for a survival curve, got none")
     last = np.flatnonzero(np.append(np.diff(summary.values) != 0, True))
     scaled = summary.weights / summary.sum_weights
     fraction = np.minimum(np.cumsum(scaled)[last], 1.0)

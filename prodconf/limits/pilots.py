@@ -23,7 +23,15 @@ from ..events.groups import PilotGroup, PilotPoint
 from ..events.reduced import EventChunk
 from ..events.sub_arrays import SubArray, absence, require_sub_arrays
 from ..events.triggered import cached_numbers, gathered, triggered_blocks
-from ..formulas.loss_tails import CapacityError, TailLimit, TailSummary, Verdict, needs_capacity, tail_limit
+from prodconf.formulas.loss_tails import (
+    CapacityError,
+    SimulatedRange,
+    TailLimit,
+    TailSummary,
+    Verdict,
+    needs_capacity,
+    tail_limit,
+)
 from .tails import ENERGY_EDGES, QUANTITIES, EventTails, JointLoss
 
 if TYPE_CHECKING:
@@ -439,13 +447,13 @@ def _tail_limit(
     tail: TailSummary, quantity: str, point: PilotPoint, fraction: float, request: LimitRequest
 ) -> TailLimit:
     """Derive one limit with the design effect of its own tail."""
+    ends = _simulated_range(point, quantity)
     return tail_limit(
         tail,
         fraction,
         confidence=request.confidence,
         interval=request.interval,
-        simulated_range=_simulated_range(point, quantity),
-        log_range=quantity == "energy",
+        simulated_range=None if ends is None else SimulatedRange(*ends, log=quantity == "energy"),
         design_effect=_design_effect(tail, fraction),
     )
 
@@ -502,7 +510,7 @@ def _within_budget(
 ) -> float:
     """Return the largest common loss fraction whose limits lose together no more than the budget."""
     budget = require_loss_fraction(request.budget, "budget")
-    n_steps = summary.n_events if summary.exact_sum == summary.exact_sum_squared else 1 << 20
+    n_steps = summary.n_events if summary.sum_weights == summary.n_events else 1 << 20
     exact = Fraction(repr(budget))
     low, high = 0, math.floor(exact * n_steps)  # the largest step that fits, and one that need not
     while low < high:

@@ -5,9 +5,9 @@
 # %% ../../nbs/limits/01_tails.ipynb #034d6a2e
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..core.checks import require_finite, require_positive, require_probability
 from ..core.errors import ProdconfError
-from ..formulas.incomplete_beta import incomplete_beta_quantile
-from ..formulas.loss_tails import CapacityError, TailSummary, _exact_sums
+from ..formulas.loss_tails import CapacityError, TailSummary, loss_bound
 
 Array = NDArray[np.float64]
 
@@ -238,8 +237,8 @@ def _checked_weight(weight: ArrayLike | None) -> Array | None:
     if weight is None:
         return None
     array = require_positive("weight", weight, zero=True)
-    if array.max(initial=0.0) > 1e150:
-        raise ProdconfError(f"weight must not exceed 1e150, got {array.max():g}")
+    if array.max(initial=0.0) > 1e150 or array.min(initial=1.0, where=array > 0) < 1e-150:
+        raise ProdconfError(f"weight must be 0 or lie in [1e-150, 1e150], got {array.min():g} to {array.max():g}")
     return None if (array == 1).all() else array
 
 
@@ -272,7 +271,7 @@ class JointLoss:
     n_lost, n_events : int
         Events beyond at least one cut, and all.
     fraction : float
-        Their share of the weight, exact but for one rounding.
+        Their share of the weight.
     bound : float
         Upper limit of the true loss at `confidence`.
     confidence : float
@@ -301,8 +300,7 @@ def _beyond(tail: Array, cut: float, n_events: int, name: str) -> int:
 
 def _bound(n_effective: float, tail: float, n_cuts: int, confidence: float) -> float:
     """Return the upper limit of the content of a region cut off by `n_cuts` events with `tail` events within."""
-    rest = n_effective - tail - n_cuts + 1
-    return incomplete_beta_quantile(tail + n_cuts, rest, confidence) if rest > 0 else 1.0
+    return loss_bound(n_effective, tail, confidence, n_cuts=n_cuts)
 
 # %% ../../nbs/limits/01_tails.ipynb #efcaa5af
 @dataclass(frozen=True)
@@ -326,15 +324,14 @@ def _union(rows: EventRows, cuts: dict[str, float], capacity: int, n_events: int
     return _Union(lost, near, max(1, sum(at)))
 
 
-def _effective(rows: EventRows, union: _Union, total: Fraction) -> float:
+def _effective(rows: EventRows, union: _Union, total: float) -> float:
     """Return the effective number of events behind some cuts."""
     few = union.lost.sum() < 16
     sample = rows.weight[union.near if few else union.lost]
-    kept, squares = _exact_sums(sample)
     weight = rows.weight[union.near]
     shower = np.unique(rows.shower[union.near], return_inverse=True)[1]
     design = np.sum(np.bincount(shower, weights=weight) ** 2) / np.sum(weight**2)
-    return float(total * kept / squares) / float(design)
+    return float(sample.sum() / (sample**2).sum() * total / design)
 
 # %% ../../nbs/limits/01_tails.ipynb #6f79de13
 class _Tails:
@@ -348,7 +345,7 @@ class _Tails:
         self._asked = tuple(name for name in QUANTITIES if name in quantities)
         self._store = _Store(int(capacity), self._asked)
         self.n_events = 0
-        self.exact_sum = self.exact_sum_squared = Fraction(0)
+        self.sum_weights = 0.0
 
     @property
     def capacity(self) -> int:
@@ -365,14 +362,14 @@ class _Tails:
         """All kept events, in an order that depends on nothing but the events."""
         return self._store.ordered()
 
-    def _take(self, rows: EventRows, sums: tuple[Fraction, Fraction], n_events: int, radius_known: bool) -> None:
+    def _take(self, rows: EventRows, sum_weights: float, n_events: int, radius_known: bool) -> None:
         """Add checked rows that stand for some events."""
         if not radius_known and "radius" in self.quantities and n_events:
             self._store.drop_radius()
         if "radius" not in self.quantities:
             rows = rows._replace(radius=np.broadcast_to(0.0, rows.energy.shape))
         self.n_events += n_events
-        self.exact_sum, self.exact_sum_squared = self.exact_sum + sums[0], self.exact_sum_squared + sums[1]
+        self.sum_weights += sum_weights
         self._store.push(rows)
 
     def _include(self, other: _Tails) -> None:
@@ -383,16 +380,19 @@ class _Tails:
                 f"got {self.capacity} of {self._asked} and {other.capacity} of {other._asked}"
             )
         known = other.quantities == other._asked
-        self._take(other._store.compact(), (other.exact_sum, other.exact_sum_squared), other.n_events, known)
+        self._take(other._store.compact(), other.sum_weights, other.n_events, known)
 
     def _state(self) -> tuple[object, ...]:
         """Return everything that two summaries of the same events share, bytes for arrays."""
         kept = tuple(column.tobytes() for column in self.events)
-        return self.capacity, self.quantities, self.n_events, self.exact_sum, self.exact_sum_squared, kept
+        return self.capacity, self.quantities, self.n_events, kept
 
     def __eq__(self, other: object) -> bool:
-        """Whether every part is the same to the bit."""
-        return self._state() == other._state() if isinstance(other, type(self)) else NotImplemented
+        """Whether the kept events and counts are the same to the bit, and the sums of weights to 1e-12."""
+        if not isinstance(other, type(self)):
+            return NotImplemented
+        same_sum = math.isclose(self.sum_weights, other.sum_weights, rel_tol=1e-12)
+        return same_sum and self._state() == other._state()
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -412,8 +412,8 @@ class _Answers(_Tails):
         self._require(quantity)
         rows = self._store.compact()
         rows = rows.take(_tie_order(rows, _inward(rows, quantity))[: self.capacity])
-        values, sums = getattr(rows, quantity), (self.exact_sum, self.exact_sum_squared)
-        return TailSummary(QUANTITIES[quantity], self.capacity, values, rows.weight, rows.shower, self.n_events, *sums)
+        kept = getattr(rows, quantity), rows.weight, rows.shower
+        return TailSummary(QUANTITIES[quantity], self.capacity, *kept, self.n_events, self.sum_weights)
 
     def joint_loss(
         self,
@@ -456,8 +456,8 @@ class _Answers(_Tails):
     def _joint_loss(self, cuts: dict[str, float], confidence: float) -> JointLoss:
         rows = self.events
         union = _union(rows, cuts, self.capacity, self.n_events)
-        fraction = float(_exact_sums(rows.weight[union.lost])[0] / self.exact_sum)
-        n_effective = _effective(rows, union, self.exact_sum) if cuts else float(self.n_events)
+        fraction = float(rows.weight[union.lost].sum() / self.sum_weights)
+        n_effective = _effective(rows, union, self.sum_weights) if cuts else float(self.n_events)
         bound = _bound(n_effective, n_effective * fraction, union.n_cuts, confidence)
         return JointLoss(int(union.lost.sum()), self.n_events, fraction, bound, confidence, n_effective)
 
@@ -479,7 +479,8 @@ class EventTails(_Answers):
     """
     Mergeable summary of the triggered events of one sub-array.
 
-    Two summaries of the same events are equal (`==`) to the bit, however the events were divided and merged.
+    Two summaries of the same events are equal (`==`), however the events were divided and merged: the kept events to
+    the bit, sums of weights to 1e-12.
 
     Parameters
     ----------
@@ -495,8 +496,8 @@ class EventTails(_Answers):
     ----------
     n_events : int
         Events of positive weight that were added.
-    exact_sum, exact_sum_squared : fractions.Fraction
-        Sums of weights and squared weights, without rounding.
+    sum_weights : float
+        Sum of the weights; whole and exact for unit weights.
     slices : tuple
         One summary per slice, with `tail`, `joint_loss`, `n_events`.
     """
@@ -558,8 +559,7 @@ class EventTails(_Answers):
             self._add_piece(piece, checked is not None, radius is not None)
 
     def _add_piece(self, rows: EventRows, weighted: bool, radius_known: bool) -> None:
-        size = Fraction(rows.energy.size)
-        self._take(rows, _exact_sums(rows.weight) if weighted else (size, size), rows.energy.size, radius_known)
+        self._take(rows, float(rows.weight.sum()), rows.energy.size, radius_known)
         cells = _cells(rows.energy)
         if weighted:
             self._sums = _plus(self._sums, _weighed(cells, rows.weight))
@@ -567,17 +567,16 @@ class EventTails(_Answers):
         else:
             self._plain += _counted(cells)
         if self.slice_edges is not None and self.slices[0].quantities:
-            self._add_slices(rows, weighted, radius_known)
+            self._add_slices(rows, radius_known)
 
-    def _add_slices(self, rows: EventRows, weighted: bool, radius_known: bool) -> None:
+    def _add_slices(self, rows: EventRows, radius_known: bool) -> None:
         edges = self.slice_edges
         assert edges is not None
         place = np.searchsorted(edges, rows.energy, side="right") - 1
         place[rows.energy == edges[-1]] = edges.size - 2
         for i, one in enumerate(self.slices):
             part = rows.take(np.flatnonzero(place == i))
-            size = Fraction(part.energy.size)
-            one._take(part, _exact_sums(part.weight) if weighted else (size, size), part.energy.size, radius_known)
+            one._take(part, float(part.weight.sum()), part.energy.size, radius_known)
 
     def empty(self) -> EventTails:
         """Summary of no events with the same settings."""

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from prodconf.core.errors import ProdconfError
-from prodconf.formulas.loss_tails import TailSummary, Verdict, tail_limit
+from prodconf.formulas.loss_tails import SimulatedRange, TailSummary, Verdict, tail_limit
 from prodconf.limits.figures import (
     EventHistograms,
     LimitView,
@@ -127,7 +127,7 @@ def test_ground_bins_are_the_mirrored_radii_by_default():
     ("quantity", "loss", "n", "options", "verdict", "style"),
     [
         ("radius", 0.01, 5000, {}, Verdict.OK, "-"),
-        ("energy", 0.01, 5000, {"log_range": True, "simulated_range": (1e-3, 100.0)}, Verdict.OK, "-"),
+        ("energy", 0.01, 5000, {"simulated_range": SimulatedRange(1e-3, 100.0, log=True)}, Verdict.OK, "-"),
         ("radius", 1e-4, 5000, {}, Verdict.SAMPLE_LIMITED, "--"),
         ("radius", 0.01, 5000, {"simulated_range": (0.0, 330.0)}, Verdict.TRUNCATED, ":"),
     ],
@@ -135,7 +135,7 @@ def test_ground_bins_are_the_mirrored_radii_by_default():
 def test_a_record_is_drawn_with_value_guarantee_edge_and_verdict(quantity, loss, n, options, verdict, style):
     _, record = limit(quantity, loss, n, **options)
     assert record.verdict is verdict
-    simulated = options.get("simulated_range", RANGES[quantity])
+    simulated = tuple(options.get("simulated_range", RANGES[quantity])[:2])
     figure = plot_distribution(filled(), LimitView(quantity, record, simulated))
     (ax,) = figure.axes
     drawn = lines(ax, RED)
@@ -172,7 +172,7 @@ def test_each_figure_has_its_own_range_and_all_its_events(quantity):
 
 def test_the_two_dimensional_figure_has_the_counts_and_both_limits():
     histograms = filled()
-    (_, radius), (_, energy) = limit(), limit("energy", log_range=True, simulated_range=(1e-3, 100.0))
+    (_, radius), (_, energy) = limit(), limit("energy", simulated_range=SimulatedRange(1e-3, 100.0, log=True))
     views = LimitView("radius", radius, RANGES["radius"]), LimitView("energy", energy, RANGES["energy"])
     figure = plot_core_distance_energy(histograms, *views)
     ax, bar = figure.axes

@@ -1,5 +1,6 @@
 """event_tails against keeping and counting everything, exact sums, and toys of the union of three cuts."""
 
+import math
 import pickle
 from fractions import Fraction
 from functools import reduce
@@ -82,9 +83,7 @@ def test_tails_and_sums_are_those_of_all_events(events, capacity):
             values, QUANTITIES[name], capacity=capacity, weights=columns[3], labels=columns[4]
         )
         assert tails.tail(name) == expected
-    weights = [Fraction(event[3]) for event in kept]
-    assert tails.exact_sum == sum(weights, Fraction(0))
-    assert tails.exact_sum_squared == sum((w * w for w in weights), Fraction(0))
+    assert tails.sum_weights == pytest.approx(math.fsum(event[3] for event in kept), rel=1e-12)
 
 
 @given(EVENTS)
@@ -170,8 +169,8 @@ def test_the_union_is_counted_like_by_hand(events, energy, radius, viewcone):
         ]
         joint = tails.joint_loss(**given_cuts)
         assert joint.n_lost == len(lost)
-        share = sum((Fraction(event[3]) for event in lost), Fraction(0)) / tails.exact_sum
-        assert joint.fraction == float(share)
+        share = math.fsum(event[3] for event in lost) / tails.sum_weights
+        assert joint.fraction == pytest.approx(share, rel=1e-12)
         assert joint.fraction <= joint.bound * (1 + 1e-9) <= 1 + 1e-9
 
 
@@ -181,7 +180,8 @@ def test_the_union_does_not_depend_on_the_capacity():
     everything = added(EventTails(capacity=30_000), columns, np.arange(30_000), 30_000)
     cuts = {name: float(everything.tail(name).values[200]) for name in QUANTITIES}
     expected = everything.joint_loss(**cuts)
-    assert added(EventTails(capacity=450), columns, rng.permutation(30_000), 1_000).joint_loss(**cuts) == expected
+    found = added(EventTails(capacity=450), columns, rng.permutation(30_000), 1_000).joint_loss(**cuts)
+    assert vars(found) == pytest.approx(vars(expected), rel=1e-12)
     with pytest.raises(CapacityError, match="capacity must be larger than 201") as refused:
         added(EventTails(capacity=201), columns, np.arange(30_000), 1_000).joint_loss(**cuts)
     assert refused.value.needed == 402
@@ -253,7 +253,7 @@ def add_to_new(*columns, **options):
         (lambda: add_to_new([1.0], [1.0], [1.0], shower=[1.5]), "shower must be whole numbers"),
         (lambda: add_to_new([1.0], [1.0, 2.0], [1.0], shower=[1]), "must be lists of one length"),
         (lambda: add_to_new([1.0], [1.0], [1.0], weight=[-1.0], shower=[1]), "weight must not be negative"),
-        (lambda: add_to_new([1.0], [1.0], [1.0], weight=[1e200], shower=[1]), "weight must not exceed"),
+        (lambda: add_to_new([1.0], [1.0], [1.0], weight=[1e200], shower=[1]), "weight must be 0 or lie in"),
         (lambda: GOOD + EventTails(capacity=4), "one capacity and the same quantities"),
         (lambda: GOOD + EventTails(capacity=3, quantities=("energy",)), "one capacity and the same quantities"),
         (lambda: GOOD + EventTails(capacity=3, slice_edges=[1, 2]), "same slice_edges"),
