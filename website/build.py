@@ -101,8 +101,8 @@ def prepare(options: argparse.Namespace, work: Path) -> Path:
     """Run the notebooks in a copy, unless stored outputs will do, and process them."""
     main, start = copy_book(TOP, work), time.perf_counter()
     if options.execute:
-        seconds = run_all(main / "nbs", limit=options.limit, workers=options.workers)
-        longest = ", ".join(f"{name} {spent:.0f} s" for name, spent in list(seconds.items())[:3])
+        seconds = run_all(main / "nbs", workers=options.workers)
+        longest = ", ".join(f"{name} {spent:.0f} s" for name, spent in list(seconds.items())[:8])
         say(f"{len(seconds)} notebooks ran in {time.perf_counter() - start:.0f} s; longest: {longest}")
     return process(main)
 
@@ -116,7 +116,6 @@ def arguments() -> argparse.Namespace:
     steps.add_argument("--processed", action="store_true", help="run the notebooks, and stop before rendering")
     steps.add_argument("--from", dest="book", type=Path, help="folder that --processed made: render only")
     parser.add_argument("--draft", action="store_true", help="print Sphinx's warnings instead of stopping at them")
-    parser.add_argument("--limit", type=float, default=60, help="seconds that a notebook may take (60)")
     parser.add_argument("--workers", type=int, default=3, help="notebooks that run at a time (3)")
     return parser.parse_args()
 

@@ -19,7 +19,7 @@ language = "en"
 extensions = ["myst_nb"]
 suppress_warnings = ["misc.highlighting_failure"]  # calls with "…" for their defaults
 exclude_patterns = ["_build"]
-templates_path: list[str] = []
+templates_path = [str(TOP / "website" / "templates")]
 
 nb_execution_mode = "off"
 nb_merge_streams = True
@@ -46,7 +46,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
-    "navbar_end": ["theme-switcher"],
+    "navbar_end": ["words", "theme-switcher"],
     "footer_start": ["copyright"],
     "footer_end": [],
     "pygments_light_style": "a11y-high-contrast-light",
