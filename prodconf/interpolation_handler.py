@@ -24,7 +24,7 @@ from .formulas.scaled_energies import Morphing, shared_axis
 from .precision.pilots import pilot_statistics
 from .precision.targets import Metric, Metrics, parse_metrics
 from .sky.interpolation import Outside, PilotPoints, interpolate, leave_one_out, left_out_weights
-from .sky.query_points import Question, ask, find_places
+from .sky.place import Question, ask, find_places
 from .sky.shower_frame import solid_angle
 
 if TYPE_CHECKING:

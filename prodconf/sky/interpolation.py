@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import require_finite, require_positive
-from ..core.errors import ProdconfError
+from ..core.checks import fit_together, require_finite, require_positive
+from ..core.errors import ArgumentError, OutsideError
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -27,8 +27,8 @@ AXES = ("zenith", "azimuth", "nsb_level", "offset")
 
 # %% auto #0
 __all__ = ['Array', 'Transform', 'Outside', 'AXES', 'TOLERANCE', 'find_nodes', 'as_pointings', 'GridWeights', 'PilotPoints',
-           'LatticeWeights', 'grid_weights', 'outside_sentence', 'lattice_weights', 'as_axis', 'interpolate',
-           'left_out_weights', 'leave_one_out', 'excess_rms', 'Field', 'make_field', 'carry']
+           'grid_weights', 'outside_sentence', 'interpolate', 'left_out_weights', 'leave_one_out', 'excess_rms',
+           'Field', 'make_field', 'carry']
 
 # %% ../../nbs/sky/02_interpolation.ipynb #f685e6aa
 TOLERANCE = {"zenith": 0.05, "azimuth": 0.05, "nsb_level": 0.01, "offset": 0.05}  # deg, deg, relative, deg
@@ -38,7 +38,7 @@ def _check_range(name: str, angle: Array, low: float, high: float) -> None:
     """Refuse an angle outside [low, high)."""
     wrong = (angle < low) | (angle >= high)
     if np.any(wrong):
-        raise ProdconfError(f"{name} must lie in [{low:g}, {high:g}) deg, got {angle[wrong][0]}")
+        raise ArgumentError(f"{name} must lie in [{low:g}, {high:g}) deg, got {angle[wrong][0]}")
 
 
 def _nodes(values: Array, tolerance: float) -> tuple[Array, NDArray[np.intp]]:
@@ -101,27 +101,19 @@ def as_pointings(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If they are no numbers, do not fit together, or are no places.
     """
-    columns = [
-        require_finite("zenith", zenith),
-        require_finite("azimuth", azimuth),
-        require_positive("nsb_level", nsb_level),
-    ]
-    columns += [] if offset is None else [require_finite("offset", offset)]
-    names = ", ".join(AXES[: len(columns) - 1]) + f" and {AXES[len(columns) - 1]}"
-    shapes = ", ".join(str(column.shape) for column in columns)
-    try:
-        one = tuple(np.atleast_1d(column) for column in np.broadcast_arrays(*columns))
-    except ValueError as error:
-        raise ProdconfError(f"{names} must fit together, got shapes {shapes}") from error
-    if one[0].ndim != 1:
-        raise ProdconfError(f"{names} must be lists of one length, got shapes {shapes}")
-    _check_range("zenith", one[0], 0.0, 90.0)
+    given = {"zenith": require_finite("zenith", zenith), "azimuth": require_finite("azimuth", azimuth)}
+    given["nsb_level"] = require_positive("nsb_level", nsb_level)
     if offset is not None:
-        _check_range("offset", one[3], 0.0, 90.0)
-    return one
+        given["offset"] = require_finite("offset", offset)
+    columns = dict(zip(given, (np.atleast_1d(column) for column in fit_together(**given)), strict=True))
+    if columns["zenith"].ndim != 1:
+        raise ArgumentError(f"{', '.join(columns)} must be lists of one length, got shape {columns['zenith'].shape}")
+    for name in {"zenith", "offset"} & set(columns):
+        _check_range(name, columns[name], 0.0, 90.0)
+    return tuple(columns.values())
 
 # %% ../../nbs/sky/02_interpolation.ipynb #8f8c4803
 @dataclass(frozen=True)
@@ -190,41 +182,7 @@ def _bracket_azimuth(nodes: Array, query: Array) -> tuple[NDArray[np.intp], Arra
 _UNITS = {"zenith": " deg", "azimuth": " deg", "nsb_level": "", "offset": " deg"}
 
 
-def _place(columns: tuple[Array, ...], i: int) -> str:
-    """Say where one pilot or query is."""
-    named = zip(AXES, columns, strict=False)
-    return ", ".join(f"{name} {values[i]:g}{_UNITS[name]}" for name, values in named)
-
-
-class _Pilots:
-    """Places of pilots, all different."""
-
-    def __init__(
-        self, zenith: ArrayLike, azimuth: ArrayLike, nsb_level: ArrayLike, *, offset: ArrayLike | None = None
-    ) -> None:
-        self.columns = as_pointings(zenith, azimuth, nsb_level, offset)
-        self.zenith, self.azimuth, self.nsb_level = self.columns[:3]
-        self.offset = None if offset is None else self.columns[3]
-        self.axes = AXES[: len(self.columns)]
-        self.nodes, self.labels = find_nodes(*self.columns[:3], offset=self.offset)
-        flat = np.ravel_multi_index(tuple(self.labels), tuple(nodes.size for nodes in self.nodes))
-        place, first, count = np.unique(flat, return_index=True, return_counts=True)
-        if place.size < flat.size:
-            raise ProdconfError(
-                f"pilots must differ in {', '.join(self.axes[:-1])} or {self.axes[-1]}, "
-                f"got more than one at {self.describe(int(first[np.argmax(count > 1)]))}"
-            )
-
-    def describe(self, i: int) -> str:
-        """Say where pilot `i` is."""
-        return _place(self.columns, i)
-
-    def __len__(self) -> int:
-        """Return the number of pilots."""
-        return int(self.zenith.size)
-
-# %% ../../nbs/sky/02_interpolation.ipynb #c516c3c8
-class PilotPoints(_Pilots):
+class PilotPoints:
     """
     The places of the pilots and the coordinates in which values between them are smooth.
 
@@ -237,11 +195,44 @@ class PilotPoints(_Pilots):
     offset : array_like, shape (n,), optional
         Angle to the pointing in deg; without it there is no such axis.
 
+    Attributes
+    ----------
+    axes : tuple of str
+        Names of the three or four axes, in the order of `columns`, `nodes` and `labels`.
+    columns : tuple of numpy.ndarray, shape (n,)
+        The coordinates as given.
+    nodes, labels
+        As `find_nodes` returns them.
+
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a value is not finite, a zenith or offset is not in [0, 90), or two pilots are at one place.
     """
+
+    def __init__(
+        self, zenith: ArrayLike, azimuth: ArrayLike, nsb_level: ArrayLike, *, offset: ArrayLike | None = None
+    ) -> None:
+        self.columns = as_pointings(zenith, azimuth, nsb_level, offset)
+        self.zenith, self.azimuth, self.nsb_level = self.columns[:3]
+        self.offset = None if offset is None else self.columns[3]
+        self.axes = AXES[: len(self.columns)]
+        self.nodes, self.labels = find_nodes(*self.columns[:3], offset=self.offset)
+        place, first, count = np.unique(self.labels, axis=1, return_index=True, return_counts=True)
+        if place.shape[1] < len(self):
+            raise ArgumentError(
+                f"pilots must differ in {', '.join(self.axes[:-1])} or {self.axes[-1]}, "
+                f"got more than one at {self.describe(int(first[np.argmax(count > 1)]))}"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of pilots."""
+        return int(self.zenith.size)
+
+    def describe(self, i: int) -> str:
+        """Say where pilot `i` is."""
+        named = zip(self.axes, self.columns, strict=True)
+        return ", ".join(f"{name} {column[i]:g}{_UNITS[name]}" for name, column in named)
 
     def chosen(self, which: NDArray[np.bool_]) -> PilotPoints:
         """Return some of the pilots (bool, shape (n,))."""
@@ -307,125 +298,6 @@ def _csr(columns: NDArray[np.intp], entries: Array, size: int) -> sparse.csr_mat
     matrix.sum_duplicates()
     return matrix
 
-# %% ../../nbs/sky/02_interpolation.ipynb #6a29df2d
-def _axis_matrix(name: str, nodes: Array, query: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Return the weights (m, n) of the nodes of one axis for the queries on it, and which queries are outside."""
-    left, share, outside = _bracket_axis(name, nodes, query)
-    share = np.where(share < 1e-12, 0.0, np.where(share > 1 - 1e-12, 1.0, share))
-    matrix, rows = np.zeros((query.size, nodes.size)), np.arange(query.size)
-    matrix[rows, left] = 1 - share
-    matrix[rows, (left + 1) % nodes.size] += share
-    return matrix, outside
-
-
-def _contract(matrices: Sequence[Array], table: Array) -> Array:
-    """Sum a table (n_1, ..., n_k) with one matrix (m_i, n_i) for each axis; an axis of length one stays."""
-    for axis in reversed(range(table.ndim)):
-        if table.shape[axis] > 1:
-            before, after = table.shape[:axis], table.shape[axis + 1 :]
-            flat = table.reshape(int(np.prod(before)), table.shape[axis], int(np.prod(after)))
-            table = np.matmul(matrices[axis], flat).reshape(*before, len(matrices[axis]), *after)
-    return table
-
-
-def _any_of(parts: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    """Combine one truth for each axis to the places where any holds."""
-    shape = tuple(part.size for part in parts)
-    if not any(part.any() for part in parts):
-        return np.broadcast_to(np.False_, shape)
-    spread = [part.reshape(-1, *(1,) * (len(parts) - 1 - axis)) for axis, part in enumerate(parts)]
-    return np.ascontiguousarray(reduce(np.logical_or, spread))
-
-# %% ../../nbs/sky/02_interpolation.ipynb #d49c194c
-@dataclass(frozen=True)
-class _Lattice:
-    """Weights of a lattice of pilots, axis by axis."""
-
-    matrices: tuple[Array, ...]
-    pilot_at: NDArray[np.intp]
-    outside: NDArray[np.bool_]
-
-    @cached_property
-    def _ends(self) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]:
-        """First and last node with weight, for each axis and query."""
-        some = [matrix > 0 for matrix in self.matrices]
-        return tuple((held.argmax(1), held.shape[1] - 1 - held[:, ::-1].argmax(1)) for held in some)
-
-    def _changing(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Put values of pilots on their lattice, with one node along each axis on which they do not change."""
-        table = values[self.pilot_at]
-        for axis in range(table.ndim):
-            first = table.take([0], axis)
-            same = (table == first) | (np.isnan(table) & np.isnan(first))
-            table = first if same.all() else table
-        return table
-
-    def _largest(self, table: NDArray[Any]) -> NDArray[Any]:
-        """Return the largest value of a table among the nodes that have weight."""
-        for axis in reversed(range(table.ndim)):
-            if table.shape[axis] > 1:
-                first, last = self._ends[axis]
-                table = np.maximum(table.take(first, axis), table.take(last, axis))
-        return table
-
-    def _settle(self, result: Array, table: Array) -> None:
-        """Give places of pilots the pilots' own values, without the rounding of a logarithm."""
-        cells, nodes = [], []
-        for size, (first, last) in zip(table.shape, self._ends, strict=True):
-            single = np.flatnonzero(first == last) if size > 1 else np.zeros(1, dtype=np.intp)
-            cells.append(single)
-            nodes.append(first[single] if size > 1 else single)
-        result[np.ix_(*cells)] = table[np.ix_(*nodes)]
-
-# %% ../../nbs/sky/02_interpolation.ipynb #69da416f
-class LatticeWeights(_Lattice):
-    """
-    How much each pilot of a lattice says about each place of another lattice.
-
-    Attributes
-    ----------
-    matrices : tuple of numpy.ndarray, shape (m_i, n_i)
-        For each axis the weights of the nodes for the queries; each row adds up to 1.
-    pilot_at : numpy.ndarray of int, shape (n_1, ..., n_k)
-        Pilot of each place of the pilots' lattice.
-    outside : numpy.ndarray of bool, shape (m_1, ..., m_k)
-        Places beyond the pilots, answered by the nearest.
-    """
-
-    @property
-    def bridged(self) -> NDArray[np.bool_]:
-        """Places between pilots: more than one has weight."""
-        return _any_of([first != last for first, last in self._ends])
-
-    def average(self, values: Array, *, log: bool = False) -> Array:
-        """Return the weighted mean (of the logarithm) at all places, read-only where it does not change."""
-        table = self._changing(values)
-        lost = np.isnan(table)
-        table = np.where(lost, 1.0, table)
-        result = _contract(self.matrices, np.log(table) if log else table)
-        if log:
-            self._settle(np.exp(result, out=result), table)
-        if lost.any():
-            result[self._largest(lost)] = np.nan
-        return np.broadcast_to(result, self.outside.shape)
-
-    def quadrature(self, sigma: Array) -> Array:
-        """Return the uncertainty of the weighted mean of values with independent uncertainties."""
-        if not sigma.any():
-            return np.broadcast_to(0.0, self.outside.shape)
-        variance = sigma[self.pilot_at] ** 2
-        lost = np.isnan(variance)
-        result = _contract([matrix**2 for matrix in self.matrices], np.where(lost, 0.0, variance))
-        np.sqrt(result, out=result)
-        if lost.any():
-            result[self._largest(lost)] = np.nan
-        return np.broadcast_to(result, self.outside.shape)
-
-    def worst(self, severity: ArrayLike) -> NDArray[np.int8]:
-        """Return for each place the largest of the pilots' integers (shape (n,)) among those with weight."""
-        table = self._changing(np.asarray(severity, dtype=np.int8))
-        return np.broadcast_to(self._largest(table), self.outside.shape)
-
 # %% ../../nbs/sky/02_interpolation.ipynb #29f975a7
 def _scaled(points: PilotPoints, query: tuple[Array, ...]) -> tuple[Array, Array, NDArray[np.intp]]:
     """Coordinates of pilots (with periodic images), of queries, and the pilot behind each image."""
@@ -457,7 +329,7 @@ def _scattered_weights(points: PilotPoints, query: tuple[Array, ...]) -> GridWei
     try:
         mesh = Delaunay(images)
     except QhullError as error:
-        raise ProdconfError(
+        raise ArgumentError(
             f"pilots must span their axes, got {len(points)} of them that lie on a line or plane"
         ) from error
     simplex = np.where(_off_axes(points, query), -1, mesh.find_simplex(ask, tol=1e-9))
@@ -515,7 +387,7 @@ def grid_weights(
     points : PilotPoints
         Where the pilots are.
     zenith, azimuth : array_like, shape (m,)
-        Queries in deg.
+        Queries in deg; for a lattice of places its points one after the other (`numpy.meshgrid`).
     nsb_level : array_like, shape (m,)
         Queries, positive.
     offset : array_like, shape (m,), optional
@@ -529,15 +401,21 @@ def grid_weights(
 
     Raises
     ------
-    ProdconfError
-        If a query is no place on the pilots' axes, or is outside and `outside` is "refuse".
+    ArgumentError
+        If a query is no place on the pilots' axes.
+    OutsideError
+        If one is outside and `outside` is "refuse".
     """
-    _check_policy(points, offset, outside)
+    if outside not in ("refuse", "nearest"):
+        raise ArgumentError(f'outside must be "refuse" or "nearest", got {outside!r}')
+    if (offset is None) != (points.offset is None):
+        rule = "not be given: the pilots have none" if points.offset is None else "be given: the pilots have one"
+        raise ArgumentError(f"offset must {rule}, got {offset!r}")
     query = as_pointings(zenith, azimuth, nsb_level, offset)
     weights = (_lattice_weights if points.is_lattice else _scattered_weights)(points, query)
     if outside == "refuse" and weights.outside.any():
         first = [float(column[np.argmax(weights.outside)]) for column in query]
-        raise ProdconfError(outside_sentence(points, first, weights.outside))
+        raise OutsideError(outside_sentence(points, first, weights.outside))
     return weights
 
 # %% ../../nbs/sky/02_interpolation.ipynb #8b6a09bd
@@ -576,68 +454,9 @@ def outside_sentence(
         parts.append(f"{len(points)} of {int(np.prod(points.shape))} combinations")
     return f"{where} is outside {what} ({'; '.join(parts)}); {int(outside.sum())} of {outside.size} queries are"
 
-# %% ../../nbs/sky/02_interpolation.ipynb #8cde4451
-def lattice_weights(
-    points: PilotPoints,
-    zenith: ArrayLike,
-    azimuth: ArrayLike,
-    nsb_level: ArrayLike,
-    *,
-    offset: ArrayLike | None = None,
-    outside: Outside = "refuse",
-) -> LatticeWeights:
-    """
-    Return the weights of pilots on a lattice at all combinations of some zeniths, azimuths and so on.
-
-    Parameters
-    ----------
-    points : PilotPoints
-        Where the pilots are: a complete lattice.
-    zenith, azimuth, nsb_level, offset : array_like, shape (m_i,)
-        Queries on each axis, as in `grid_weights`.
-    outside : {"refuse", "nearest"}
-        What to do beyond the pilots.
-
-    Raises
-    ------
-    ProdconfError
-        If the pilots are no lattice, a query is no place on an axis, or one is outside and `outside` is "refuse".
-    """
-    _check_policy(points, offset, outside)
-    if not points.is_lattice:
-        raise ProdconfError(f"pilots must fill a lattice, got {len(points)} of {int(np.prod(points.shape))}")
-    given = (zenith, azimuth, nsb_level) + (() if offset is None else (offset,))
-    query = [as_axis(name, values) for name, values in zip(points.axes, given, strict=True)]
-    found = [_axis_matrix(*axis) for axis in zip(points.axes, points.nodes, query, strict=True)]
-    beyond = _any_of([off for _, off in found])
-    if outside == "refuse" and beyond.any():
-        where = np.unravel_index(int(np.argmax(beyond)), beyond.shape)
-        place = [float(column[i]) for column, i in zip(query, where, strict=True)]
-        raise ProdconfError(outside_sentence(points, place, beyond))
-    return LatticeWeights(tuple(matrix for matrix, _ in found), points.pilot_at, beyond)
-
-# %% ../../nbs/sky/02_interpolation.ipynb #7837d321
-def as_axis(name: str, values: ArrayLike) -> Array:
-    """Check the queries on one axis of a lattice (`name` is one of `AXES`), or raise a ProdconfError."""
-    array = np.atleast_1d((require_positive if name == "nsb_level" else require_finite)(name, values))
-    if array.ndim != 1 or not array.size:
-        raise ProdconfError(f"{name} must be a list of at least one value, got shape {array.shape}")
-    if name in ("zenith", "offset"):
-        _check_range(name, array, 0.0, 90.0)
-    return array
-
-
-def _check_policy(points: PilotPoints, offset: ArrayLike | None, outside: str) -> None:
-    """Refuse an unknown policy, and offsets that only one side has."""
-    if outside not in ("refuse", "nearest"):
-        raise ProdconfError(f'outside must be "refuse" or "nearest", got {outside!r}')
-    if (offset is None) != (points.offset is None):
-        rule = "not be given: the pilots have none" if points.offset is None else "be given: the pilots have one"
-        raise ProdconfError(f"offset must {rule}, got {offset!r}")
-
 # %% ../../nbs/sky/02_interpolation.ipynb #38e19d4c
 def interpolate(
-    weights: GridWeights | LatticeWeights,
+    weights: GridWeights,
     values: ArrayLike,
     *,
     sigma: ArrayLike | None = None,
@@ -648,7 +467,7 @@ def interpolate(
 
     Parameters
     ----------
-    weights : GridWeights or LatticeWeights
+    weights : GridWeights
         Weights of n pilots for m queries.
     values : array_like, shape (n,)
         Values at the pilots; NaN marks an undetermined one and spreads to every query it has weight for.
@@ -659,7 +478,7 @@ def interpolate(
 
     Returns
     -------
-    value, sigma : numpy.ndarray, shape of `weights.outside`
+    value, sigma : numpy.ndarray, shape (m,)
         With sigma the propagated part only; what the interpolation adds is `leave_one_out`'s.
     """
     array = np.asarray(values, dtype=np.float64)
@@ -667,7 +486,7 @@ def interpolate(
     if transform == "linear":
         return weights.average(array), weights.quadrature(error)
     if np.any(array <= 0):
-        raise ProdconfError(f"values must be positive for a logarithm, got {array[array <= 0][0]}")
+        raise ArgumentError(f"values must be positive for a logarithm, got {array[array <= 0][0]}")
     result, relative = weights.average(array, log=True), weights.quadrature(error / array)
     return result, result * relative if error.any() else relative
 
@@ -682,19 +501,6 @@ def _interior(points: PilotPoints, axis: int) -> Iterator[int]:
     for i in range(size if size > 2 else 0):
         if np.mod(nodes[(i + 1) % size] - nodes[i - 1], 360.0) <= 180.0 + TOLERANCE["azimuth"]:
             yield i
-
-
-def _left_out(points: PilotPoints) -> Iterator[tuple[str, NDArray[np.intp], LatticeWeights]]:
-    """Leave out one interior node after the other, and ask for its place on the lattice of the others."""
-    for axis in range(len(points.axes)) if points.is_lattice else ():
-        for node in _interior(points, axis):
-            rest = np.delete(np.arange(points.shape[axis]), node)
-            matrices = [np.eye(size) for size in points.shape]
-            matrices[axis] = np.zeros((1, points.shape[axis]))
-            nodes = points.nodes[axis]
-            matrices[axis][:, rest] = _axis_matrix(points.axes[axis], nodes[rest], nodes[[node]])[0]
-            out = points.pilot_at.take([node], axis)
-            yield points.axes[axis], out, LatticeWeights(tuple(matrices), points.pilot_at, np.zeros(out.shape, bool))
 
 
 def left_out_weights(points: PilotPoints) -> Iterator[tuple[str, NDArray[np.intp], GridWeights]]:
@@ -753,10 +559,10 @@ def leave_one_out(
     array = np.asarray(values, dtype=np.float64)
     error = np.zeros_like(array) if sigma is None else np.asarray(sigma, dtype=np.float64)
     excess: dict[str, list[Array]] = {}
-    for name, out, weights in _left_out(points):
+    for name, out, weights in left_out_weights(points):
         predicted, spread = interpolate(weights, array, sigma=error, transform=transform)
         expected = (spread**2 + (predicted * error[out] / array[out]) ** 2) / array[out] ** 2
-        excess.setdefault(name, []).append(((predicted / array[out] - 1) ** 2 - expected).ravel())
+        excess.setdefault(name, []).append((predicted / array[out] - 1) ** 2 - expected)
     return {name: root for name, parts in excess.items() if np.isfinite(root := excess_rms(np.concatenate(parts)))}
 
 
@@ -800,22 +606,17 @@ def make_field(
     return Field(array, spread, np.asarray(severity, dtype=np.int8), transform, total)
 
 # %% ../../nbs/sky/02_interpolation.ipynb #53deca1f
-def carry(weights: GridWeights | LatticeWeights, field: Field) -> tuple[Array, Array, NDArray[np.int8]]:
+def carry(weights: GridWeights, field: Field) -> tuple[Array, Array, NDArray[np.int8]]:
     """
     Carry one quantity from the pilots to the queries.
 
     Returns
     -------
-    value, sigma : numpy.ndarray, shape of `weights.outside`
+    value, sigma : numpy.ndarray, shape (m,)
         Both NaN where a pilot with weight is undetermined.
-    severity : numpy.ndarray of int8, of that shape
+    severity : numpy.ndarray of int8, shape (m,)
         The worst of the pilots that have weight.
     """
     value, sigma = interpolate(weights, field.values, sigma=field.sigma, transform=field.transform)
-    if field.error > 0:
-        added = weights.bridged * value
-        added *= field.error
-        sigma = np.hypot(sigma, added, out=added) if field.sigma.any() else added
-    if np.isnan(field.values).any():
-        sigma = np.where(np.isnan(value), np.nan, sigma)
-    return value, sigma, weights.worst(field.severity).astype(np.int8, copy=False)
+    sigma = np.hypot(sigma, weights.bridged * value * field.error)
+    return value, np.where(np.isnan(value), np.nan, sigma), weights.worst(field.severity).astype(np.int8)
