@@ -119,7 +119,7 @@ def test_events_of_a_plan(run, place):
     plan[:2].write(place / "plan.ecsv", overwrite=True)
     status, _, err = run(*command, "--required-events", place / "plan.ecsv")
     assert status == 1
-    assert "has no number for zenith 20 deg, azimuth 180 deg" in err
+    assert "has no number of events for zenith 20 deg, azimuth 180 deg" in err
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_events_of_a_plan(run, place):
         (("--showers-per-run", 2000, "--batch", "slurm"), "command"),
         (("--showers-per-run", 2000, "--limits", "nowhere.ecsv"), "nowhere.ecsv"),
         (("--showers-per-run", 2000, "--site", "28 deg, -17 deg, 2200 m"), "magnetic declination"),
-        (("--showers-per-run", 2000, "--required-events", "many"), "required_events: many cannot be read"),
+        (("--showers-per-run", 2000, "--required-events", "many"), "many: required_events cannot be read"),
         (("--wall-time", "1 s"), "wall_time"),
         (("--showers-per-run", 0), "showers_per_run"),
         (("--showers-per-run", 1, "--required-events", "1e9"), "showers_per_run must be at least"),

@@ -447,15 +447,15 @@ def test_serialising_to_the_console_and_to_files(table, tmp_path):
         ({"ra": "10 deg"}, {}, "directions must be zenith_angle and azimuth, ra and dec"),
         ({"sky": {"density": "1 / deg2"}}, {}, "sky makes the directions"),
         ({"window": {"zenith_angle": [50, 40], "units": "deg"}}, {}, "from a lower to a higher"),
-        ({"window": {"zenith_angle": [0, 10], "units": "deg"}}, {}, "none of the 12 directions"),
-        ({"window": {"elevation": [0, 10]}}, {}, "window must be a mapping.*got the key 'elevation'"),
+        ({"window": {"zenith_angle": [0, 10], "units": "deg"}}, {}, "all 12 directions are outside the window"),
+        ({"window": {"elevation": [0, 10]}}, {}, "window: unknown key elevation"),
         ({"window": {"azimuth": [0, 720], "units": "deg"}}, {}, r"azimuth must be within \[-360, 360\]"),
         ({"window": None}, {}, "window must be a mapping, got None"),
         ({"radius": [1, 2]}, {}, "no axis may be called 'radius'"),
         ({"extrapolated": [1, 2]}, {}, "no axis may be called 'extrapolated'"),
         ({"level": {"values": [1], "units": "mag(AB)"}}, {}, "is no unit of a number"),
         ({"window": {"zenith_angle": [0, 10]}}, {}, "window: zenith_angle: needs a unit"),
-        ({"window": {"azimuth": "10 deg"}}, {}, "azimuth must be two angles"),
+        ({"window": {"azimuth": "10 deg"}}, {}, "azimuth must be two numbers in deg"),
         ({}, {"coordinate_system": "ra_dec"}, "observing_location must be given"),
         ({}, {"coordinate_system": "ra_dec", "observing_location": "CTAO-North"}, "observing_time must be given"),
         ({}, {"observing_location": "Atlantis"}, "Atlantis"),
@@ -533,7 +533,7 @@ def test_below_the_horizon():
     for altitude in (-1, 0, 91, [20, -3]):
         with pytest.raises(ProdconfError, match="alt must be above the horizon"):
             maker.convert_altaz_to_radec(altitude, 0)
-    with pytest.raises(ProdconfError, match="az must be an angle"):
+    with pytest.raises(ProdconfError, match="az must have a unit convertible to deg"):
         maker.convert_altaz_to_radec(20, 3 * u.m)
     with pytest.raises(ProdconfError, match="below the horizon"):
         GridGeneration(

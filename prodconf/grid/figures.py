@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import require_finite
-from ..core.errors import ProdconfError
+from ..core.checks import require_array
+from ..core.checks import shown as shown_briefly
+from ..core.errors import ArgumentError
 from ..limits.figures import plain
 from ..sky.axes import kind_of
 
@@ -30,7 +31,7 @@ Combine = Literal["mean", "min", "max", "sum"]
 Project = Callable[[Array, Array], tuple[Array, Array]]
 
 # %% auto #0
-__all__ = ['Array', 'Combine', 'Project', 'plot_sky_polar', 'plot_sky_radec', 'grid_figures']
+__all__ = ['Array', 'Combine', 'Project', 'SkyValues', 'plot_sky_polar', 'plot_sky_radec', 'grid_figures']
 
 # %% ../../nbs/grid/03_figures.ipynb #eff60e80
 _FINE = 1_000_000  # steps per degree within which directions are one
@@ -147,79 +148,94 @@ def _in_cells(places: _Places, reach: float) -> _Places:
 
 # %% ../../nbs/grid/03_figures.ipynb #488c8d4a
 @dataclass(frozen=True, eq=False)
+class SkyValues:
+    """
+    What a map shows at its points; arrays have the shape of the points.
+
+    Attributes
+    ----------
+    values : array_like or Quantity, optional
+        What colours the points; NaN where unknown.
+    label : str
+        Of the colour bar; the unit of a Quantity is added.
+    log : bool
+        Whether the colours are logarithmic.
+    combine : {"mean", "min", "max", "sum"}
+        Colour of a place that holds several points.
+    flagged : array_like of bool, optional
+        Points that are marked, such as those outside a table of limits or below the horizon.
+    flag_label : str
+        What the mark means.
+    """
+
+    values: Any = None
+    label: str = ""
+    log: bool = False
+    combine: Combine = "mean"
+    flagged: Any = None
+    flag_label: str = "flagged"
+
+    def __post_init__(self) -> None:
+        if self.combine not in ("mean", "min", "max", "sum"):
+            raise ArgumentError(f'combine must be "mean", "min", "max" or "sum", got {self.combine!r}')
+
+
+@dataclass(frozen=True, eq=False)
 class _Points:
-    """Points of a map (deg) and what is shown of them."""
+    """Points of a map (deg), their values (NaN where unknown; None: nothing is shown) and flags."""
 
     colatitude: Array
     longitude: Array
+    shown: SkyValues
+    values: Array | None
     flagged: NDArray[np.bool_]
-    values: Array | None = None
-    label: str = ""
-    log: bool = False
-    flag_label: str = "flagged"
-    combine: Combine = "mean"
 
     @property
     def unknown(self) -> NDArray[np.bool_]:
         """Points that should have a value and have none."""
         return np.zeros(self.colatitude.size, dtype=np.bool_) if self.values is None else np.isnan(self.values)
 
-
-def _plain(name: str, values: Any, unit: u.UnitBase) -> Any:
-    """Return numbers of a unit; what has no unit is taken to be in it."""
-    if not isinstance(values, u.Quantity):
-        return values
-    try:
-        return values.to_value(unit)
-    except u.UnitConversionError as error:
-        raise ProdconfError(f"{name} must be in {unit}, got {values.unit or 'no unit'}") from error
-
-
-def _angles(name: str, values: Any, low: float = -math.inf, high: float = math.inf) -> Array:
-    """Return angles in deg, checked."""
-    array = require_finite(name, _plain(name, values, u.deg))
-    if array.size == 0:
-        raise ProdconfError(f"{name} must hold at least one direction, got none")
-    if (wrong := (array < low) | (array > high)).any():
-        raise ProdconfError(f"{name} must lie in [{low:g}, {high:g}] deg, got {array[wrong].flat[0]:g}")
-    return np.atleast_1d(array)
-
 # %% ../../nbs/grid/03_figures.ipynb #cc41e3cf
-def _as_values(values: Any, label: str, log: bool) -> tuple[Array, str]:
-    """Return values as numbers, NaN where unknown, and their label with its unit."""
-    unit = values.unit if isinstance(values, u.Quantity) else u.one
+def _numbers(values: Any, log: bool) -> Array:
+    """Return values as numbers, NaN where unknown."""
     try:
-        array = np.atleast_1d(np.asarray(_plain("values", values, unit), dtype=np.float64))
+        array = np.atleast_1d(np.asarray(getattr(values, "value", values), dtype=np.float64))
     except (TypeError, ValueError) as error:
-        raise ProdconfError(f"values must be numbers, got {values!r}") from error
+        raise ArgumentError(f"values must be numbers, got {shown_briefly(values)}") from error
     if np.isinf(array).any():
-        raise ProdconfError(f"values must be finite, or NaN where unknown, got {array[np.isinf(array)].flat[0]}")
+        raise ArgumentError(f"values must be finite, or NaN where unknown, got {array[np.isinf(array)].flat[0]}")
     if log and (array <= 0).any():
-        raise ProdconfError(f"values must be positive for a logarithmic colour, got {array[array <= 0].flat[0]:g}")
-    return array, plain(label or "value") + ("" if unit == u.one else f" / {unit}")
+        raise ArgumentError(f"values must be positive for a logarithmic colour, got {array[array <= 0].flat[0]:g}")
+    return array
 
 
-def _require_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
-    """Refuse what is not one per point."""
-    if array.shape != shape:
-        raise ProdconfError(f"{name} must be one per point, of shape {shape}, got {array.shape}")
+def _flags(flagged: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which points are marked."""
+    marks = np.zeros(shape, dtype=np.bool_) if flagged is None else np.atleast_1d(np.asarray(flagged))
+    if marks.dtype != np.bool_:
+        raise ArgumentError(f"flagged must be true or false, got type {marks.dtype}")
+    return marks
 
 
-def _with_colour(points: _Points, values: Any, flagged: Any, shape: tuple[int, ...]) -> _Points:
-    """Add values and flags to points of some shape."""
-    if points.combine not in ("mean", "min", "max", "sum"):
-        raise ProdconfError(f'combine must be "mean", "min", "max" or "sum", got {points.combine!r}')
-    if flagged is not None:
-        marks = np.atleast_1d(np.asarray(flagged))
-        _require_shape("flagged", marks, shape)
-        if marks.dtype != np.bool_:
-            raise ProdconfError(f"flagged must be true or false, got type {marks.dtype}")
-        points = replace(points, flagged=marks.ravel())
-    if values is None:
-        return points
-    array, label = _as_values(values, points.label, points.log)
-    _require_shape("values", array, shape)
-    return replace(points, values=array.ravel(), label=label)
+def _columns(angles: dict[str, Array], shown: SkyValues) -> dict[str, Any]:
+    """Return angles, flags, and values where there are any, as lists; refuse what is not one per point."""
+    arrays: dict[str, Any] = {name: np.atleast_1d(values) for name, values in angles.items()}
+    shape = next(iter(arrays.values())).shape
+    if 0 in shape:
+        raise ArgumentError(f"{next(iter(arrays))} must hold at least one direction, got none")
+    if shown.values is not None:
+        arrays["values"] = _numbers(shown.values, shown.log)
+    arrays["flagged"] = _flags(shown.flagged, shape)
+    for name, array in arrays.items():
+        if array.shape != shape:
+            raise ArgumentError(f"{name} must be one per point, of shape {shape}, got {array.shape}")
+    return {name: array.ravel() for name, array in arrays.items()}
+
+
+def _bar_label(shown: SkyValues) -> str:
+    """Write the label of the colour bar, with the unit of the values."""
+    unit = getattr(shown.values, "unit", None)
+    return plain(shown.label or "value") + (f" / {unit}" if unit else "")
 
 # %% ../../nbs/grid/03_figures.ipynb #6d1b4200
 def _colours(points: _Points, directions: _Places, places: _Places) -> tuple[Array | None, str]:
@@ -229,12 +245,13 @@ def _colours(points: _Points, directions: _Places, places: _Places) -> tuple[Arr
     if points.values is None:
         number = np.bincount(place, minlength=len(places))
         return (None, "") if places.solid_angle is None else (number / places.solid_angle, "directions / deg²")
-    values = _combined(points.values, directions.of_point, len(directions), points.combine)
+    combine, label = points.shown.combine, _bar_label(points.shown)
+    values = _combined(points.values, directions.of_point, len(directions), combine)
     if len(directions) == points.colatitude.size == len(places):
-        return values, points.label
-    how: Combine = points.combine if points.combine in ("min", "max") else "mean"
-    words = f" ({points.combine} per direction)" if points.combine == "sum" else f" ({points.combine})"
-    return _combined(values, place, len(places), how), points.label + words
+        return values, label
+    how: Combine = combine if combine in ("min", "max") else "mean"
+    words = f" ({combine} per direction)" if combine == "sum" else f" ({combine})"
+    return _combined(values, place, len(places), how), label + words
 
 
 def _norm(values: Array, log: bool) -> Any:
@@ -276,7 +293,7 @@ _MARKS: dict[str, dict[str, Any]] = {
 def _draw_marks(ax: Axes, points: _Points, places: _Places, project: Project) -> None:
     """Mark places that hold flagged or unknown points."""
     size = float(np.clip(40_000 / len(places), 6, 70))
-    for kind, label in (("flagged", points.flag_label), ("unknown", "not known")):
+    for kind, label in (("flagged", points.shown.flag_label), ("unknown", "not known")):
         marked = getattr(points, kind)
         if marked.any():
             at = _any(marked, places)
@@ -309,7 +326,7 @@ def _draw(figure: Figure, ax: Axes, points: _Points, project: Project, *, reach:
         places = _in_cells(directions, reach)
         title += f", drawn in {_count(len(places), 'cell')}"
     values, label = _colours(points, directions, places)
-    drawn = _draw_places(ax, places, project, values, points.log)
+    drawn = _draw_places(ax, places, project, values, points.shown.log)
     if drawn is not None:
         figure.colorbar(drawn, ax=ax, label=label, shrink=0.8, pad=0.08)
     _draw_marks(ax, points, places, project)
@@ -320,15 +337,7 @@ def _draw(figure: Figure, ax: Axes, points: _Points, project: Project, *, reach:
 
 # %% ../../nbs/grid/03_figures.ipynb #4e9a69d3
 def plot_sky_polar(
-    zenith: ArrayLike | u.Quantity,
-    azimuth: ArrayLike | u.Quantity,
-    values: ArrayLike | u.Quantity | None = None,
-    *,
-    label: str = "",
-    log: bool = False,
-    flagged: ArrayLike | None = None,
-    flag_label: str = "flagged",
-    combine: Combine = "mean",
+    zenith: ArrayLike | u.Quantity, azimuth: ArrayLike | u.Quantity, shown: SkyValues = SkyValues()
 ) -> Figure:
     """
     Draw a grid over the site: zenith angle from the middle, azimuth around it.
@@ -337,18 +346,8 @@ def plot_sky_polar(
     ----------
     zenith, azimuth : array_like or Quantity, any one shape
         deg; zenith in [0, 90], azimuth from North through East.
-    values : array_like or Quantity, same shape, optional
-        What colours the points; NaN where unknown.
-    label : str
-        Of the colour bar; the unit of a Quantity is added.
-    log : bool
-        Whether the colours are logarithmic.
-    flagged : array_like of bool, same shape, optional
-        Points that are marked, such as those outside a table of limits.
-    flag_label : str
-        What the mark means.
-    combine : {"mean", "min", "max", "sum"}
-        Colour of a place that holds several points.
+    shown : SkyValues
+        What colours and marks the points; by default only where they are.
 
     Returns
     -------
@@ -357,17 +356,17 @@ def plot_sky_polar(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If there is no point, shapes differ, an angle or value is impossible, or a value is not positive with `log`.
     """
     from matplotlib.figure import Figure
 
-    colatitude, longitude = _angles("zenith", zenith, 0.0, 90.0), _angles("azimuth", azimuth)
-    _require_shape("azimuth", longitude, colatitude.shape)
-    none = np.zeros(colatitude.size, dtype=np.bool_)
-    points = _Points(colatitude.ravel(), np.mod(longitude.ravel(), 360.0), none, None, label, log, flag_label, combine)
-    points = _with_colour(points, values, flagged, colatitude.shape)
-    reach = min(90.0, max(30.0, 10.0 * math.ceil(float(colatitude.max()) / 10 - 1e-9)))
+    angles = {"zenith": require_array("zenith", zenith, "deg", low=0.0, high=90.0)}
+    angles["azimuth"] = require_array("azimuth", azimuth, "deg")
+    found = _columns(angles, shown)
+    around, lowest = np.mod(found["azimuth"], 360.0), float(found["zenith"].max())
+    points = _Points(found["zenith"], around, shown, found.get("values"), found["flagged"])
+    reach = min(90.0, max(30.0, 10.0 * math.ceil(lowest / 10 - 1e-9)))
     figure = Figure(figsize=(5.4, 4.2), layout="constrained")
     ax: Any = figure.add_subplot(projection="polar")
     ax.set(
@@ -377,7 +376,7 @@ def plot_sky_polar(
     ax.set(rlabel_position=157.5, axisbelow=False)
     ax.grid(linewidth=0.4)
     _outline_labels(ax)
-    _draw(figure, ax, points, lambda around, away: (np.deg2rad(around), away), reach=float(colatitude.max()) or 1.0)
+    _draw(figure, ax, points, lambda around, away: (np.deg2rad(around), away), reach=lowest or 1.0)
     return figure
 
 # %% ../../nbs/grid/03_figures.ipynb #fc872f85
@@ -400,17 +399,7 @@ def _mollweide(figure: Figure, middle: float) -> Any:
     return ax
 
 # %% ../../nbs/grid/03_figures.ipynb #0a1668b4
-def plot_sky_radec(
-    ra: ArrayLike | u.Quantity,
-    dec: ArrayLike | u.Quantity,
-    values: ArrayLike | u.Quantity | None = None,
-    *,
-    label: str = "",
-    log: bool = False,
-    flagged: ArrayLike | None = None,
-    flag_label: str = "flagged",
-    combine: Combine = "mean",
-) -> Figure:
+def plot_sky_radec(ra: ArrayLike | u.Quantity, dec: ArrayLike | u.Quantity, shown: SkyValues = SkyValues()) -> Figure:
     """
     Draw a grid among the stars, in a map of equal areas.
 
@@ -418,18 +407,8 @@ def plot_sky_radec(
     ----------
     ra, dec : array_like or Quantity, any one shape
         deg; declination in [-90, 90].
-    values : array_like or Quantity, same shape, optional
-        What colours the points; NaN where unknown.
-    label : str
-        Of the colour bar; the unit of a Quantity is added.
-    log : bool
-        Whether the colours are logarithmic.
-    flagged : array_like of bool, same shape, optional
-        Points that are marked, such as those below the horizon.
-    flag_label : str
-        What the mark means.
-    combine : {"mean", "min", "max", "sum"}
-        Colour of a place that holds several points.
+    shown : SkyValues
+        What colours and marks the points; by default only where they are.
 
     Returns
     -------
@@ -439,21 +418,24 @@ def plot_sky_radec(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If there is no point, shapes differ, an angle or value is impossible, or a value is not positive with `log`.
     """
     from matplotlib.figure import Figure
 
-    right, up = _angles("ra", ra), _angles("dec", dec, -90.0, 90.0)
-    _require_shape("dec", up, right.shape)
-    middle = _middle(right, up)
-    around = np.mod(right.ravel() - middle + 180.0, 360.0)  # 0 is the right edge of the map
-    none = np.zeros(right.size, dtype=np.bool_)
-    points = _Points(90.0 - up.ravel(), around, none, None, label, log, flag_label, combine)
-    points = _with_colour(points, values, flagged, right.shape)
+    angles = {"ra": require_array("ra", ra, "deg"), "dec": require_array("dec", dec, "deg", low=-90.0, high=90.0)}
+    found = _columns(angles, shown)
+    middle = _middle(found["ra"], found["dec"])
+    around = np.mod(found["ra"] - middle + 180.0, 360.0)  # 0 is the right edge of the map
+    points = _Points(90.0 - found["dec"], around, shown, found.get("values"), found["flagged"])
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    ax = _mollweide(figure, middle)
-    _draw(figure, ax, points, lambda a, b: (np.deg2rad(180.0 - a), np.deg2rad(90.0 - b)), reach=180.0)
+    _draw(
+        figure,
+        _mollweide(figure, middle),
+        points,
+        lambda a, b: (np.deg2rad(180.0 - a), np.deg2rad(90.0 - b)),
+        reach=180.0,
+    )
     return figure
 
 # %% ../../nbs/grid/03_figures.ipynb #e068c57c
@@ -495,7 +477,7 @@ def grid_figures(grid: QTable) -> dict[str, Figure]:
     """
     places = _coordinates(grid)
     if not places:
-        raise ProdconfError("grid must have zenith_angle and azimuth, or ra and dec, to be drawn")
+        raise ArgumentError("grid must have zenith_angle and azimuth, or ra and dec, to be drawn")
     flagged = np.asarray(grid["extrapolated"]) if "extrapolated" in grid.colnames else None
     figures = {}
     for system, (first, second) in places.items():
@@ -503,9 +485,8 @@ def grid_figures(grid: QTable) -> dict[str, Figure]:
         figures[f"points_{system}"] = plot(first, second)
         for name, (label, combine, log) in _DRAWN.items():
             if name in grid.colnames:
-                positive = bool(
-                    np.all(np.nan_to_num(np.asarray(getattr(grid[name], "value", grid[name])), nan=1.0) > 0)
-                )
-                look: dict[str, Any] = {"label": label, "log": log and positive, "combine": combine, "flagged": flagged}
-                figures[f"{name}_{system}"] = plot(first, second, grid[name], **look, flag_label="beyond the table")
+                known = np.nan_to_num(np.asarray(getattr(grid[name], "value", grid[name])), nan=1.0)
+                colour = log and bool((known > 0).all())
+                how = SkyValues(grid[name], label, colour, combine, flagged, "beyond the table")
+                figures[f"{name}_{system}"] = plot(first, second, how)
     return figures

@@ -5,17 +5,20 @@
 # %% ../../nbs/grid/01_points.ipynb #65796892
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
+from pydantic import AliasChoices, Field, model_validator
 
-from ..core.checks import require_path
-from ..core.configuration import load_yaml, to_unit
-from ..core.errors import ProdconfError
+from ..core.checks import require_pair, require_path
+from ..core.configuration import Strict, load_yaml, validate
+from ..core.errors import ArgumentError
 from .tables import RESERVED, lattice_column
 from ..limits.lookup import LookupRequest, TableLimits, look_up_limits
 from ..limits.table import LIMIT_UNITS, SEVERITY
@@ -27,8 +30,8 @@ if TYPE_CHECKING:
     from astropy.table import QTable
 
 # %% auto #0
-__all__ = ['split_entries', 'Window', 'read_window', 'Dimension', 'Lattice', 'make_lattice', 'lattice_table',
-           'places_of_directions', 'angles_of', 'find_limits', 'add_limits']
+__all__ = ['split_entries', 'Window', 'read_window', 'Dimension', 'ObservedFrom', 'Lattice', 'make_lattice', 'lattice_table',
+           'directions_of', 'find_limits', 'add_limits']
 
 # %% ../../nbs/grid/01_points.ipynb #83470c42
 _SPECIAL = ("sky", "window")
@@ -40,9 +43,9 @@ def _inner(axes: Any, source: str) -> Any:
         return axes
     beside = {name: entry for name, entry in axes.items() if name != "axes"}
     if unknown := sorted(str(name) for name in set(beside) - set(_SPECIAL)):
-        raise ProdconfError(f"{source}: beside axes there may be {' and '.join(_SPECIAL)}, got {unknown[0]}")
+        raise ArgumentError(f"{source}: beside axes there may be {' and '.join(_SPECIAL)}, got {unknown[0]}")
     if doubled := sorted(set(beside) & set(axes["axes"])):
-        raise ProdconfError(f"{source}: {doubled[0]} must be given once, got it beside axes and among them")
+        raise ArgumentError(f"{source}: {doubled[0]} must be given once, got it beside axes and among them")
     return {**axes["axes"], **beside}
 
 
@@ -77,7 +80,7 @@ def split_entries(axes: Any, *, angle_unit: str = "") -> tuple[tuple[Axis, ...],
         return _unreserved(read_axes(inner, source=source, angle_unit=angle_unit)), {}
     special = {name: inner[name] for name in _SPECIAL if name in inner}
     if none := [name for name, entry in special.items() if entry is None]:
-        raise ProdconfError(f"{source}: {none[0]} must be a mapping, got None")
+        raise ArgumentError(f"{source}: {none[0]} must be a mapping, got None")
     rest = {name: entry for name, entry in inner.items() if name not in _SPECIAL}
     return _unreserved(read_axes(rest, source=source, angle_unit=angle_unit)) if rest else (), special
 
@@ -86,16 +89,35 @@ def _unreserved(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
     """Refuse axes whose name means something else in a grid."""
     for axis in axes:
         if axis.name in RESERVED:
-            raise ProdconfError(f"axes: no axis may be called {axis.name!r}, for a grid has a column of that name")
+            raise ArgumentError(f"axes: no axis may be called {axis.name!r}, for a grid has a column of that name")
     return axes
 
 # %% ../../nbs/grid/01_points.ipynb #655e69bf
-@dataclass(frozen=True)
-class Window:
+class Window(Strict):
     """A part of the sky, in deg: zenith from low to high, azimuth from first in the positive sense to last."""
 
-    zenith: tuple[float, float] = (0.0, 90.0)
+    zenith: tuple[float, float] = Field((0.0, 90.0), validation_alias=AliasChoices("zenith", "zenith_angle"))
     azimuth: tuple[float, float] = (0.0, 360.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_degrees(cls, data: Any) -> Any:
+        """Bring both pairs of angles to deg."""
+        if not isinstance(data, Mapping) or not data:
+            raise ValueError("must be a mapping with zenith_angle, azimuth and units")
+        unit = data.get("units", data.get("unit"))
+        known = ("zenith", "zenith_angle", "azimuth")
+        ends = {str(name): _ends(str(name), value, unit) if name in known else value for name, value in data.items()}
+        return {name: value for name, value in ends.items() if name not in ("unit", "units")}
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        """Refuse angles that are no part of the sky."""
+        if not 0 <= self.zenith[0] < self.zenith[1] <= 90:
+            raise ValueError(f"zenith_angle must go from a lower to a higher angle within [0, 90], got {self.zenith}")
+        if max(map(abs, self.azimuth)) > 360 or abs(self.azimuth[1] - self.azimuth[0]) > 360:
+            raise ValueError(f"azimuth must be within [-360, 360] and one turn at most, got {self.azimuth}")
+        return self
 
     def holds(self, zenith: NDArray[np.float64], azimuth: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell which directions are in the window."""
@@ -105,23 +127,11 @@ class Window:
         return (zenith >= self.zenith[0] - 1e-9) & (zenith <= self.zenith[1] + 1e-9) & (turn <= width + 1e-9)
 
 
-def _angle(name: str, value: Any, unit: str) -> float:
-    """Read one end of a window in deg."""
-    bare = isinstance(value, (int, float)) and not isinstance(value, bool)
-    try:
-        return to_unit({"value": value, "unit": unit} if unit and bare else value, "deg")
-    except ValueError as error:
-        raise ProdconfError(f"window: {name}: {error}, got {value!r}") from error
-
-
-def _ends(entry: Mapping[str, Any], name: str, default: tuple[float, float], unit: str) -> tuple[float, float]:
-    """Read the two ends of a window."""
-    if name not in entry:
-        return default
-    value = entry[name]
-    if (not isinstance(value, (list, tuple)) and getattr(value, "ndim", 0) != 1) or len(value) != 2:
-        raise ProdconfError(f"window: {name} must be two angles, got {value!r}")
-    return _angle(name, value[0], unit), _angle(name, value[1], unit)
+def _ends(name: str, value: Any, unit: Any) -> tuple[float, float]:
+    """Read the two ends of a range in deg; plain numbers are in the unit that is stated beside them."""
+    if unit is not None and (isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1):
+        value = [{"value": one, "unit": str(unit)} if isinstance(one, numbers.Real) else one for one in value]
+    return require_pair(name, value, "deg", bare=False)
 
 
 def read_window(entry: Any) -> Window:
@@ -138,20 +148,7 @@ def read_window(entry: Any) -> Window:
     ProdconfError
         If it is no window.
     """
-    if not isinstance(entry, Mapping) or not entry:
-        raise ProdconfError(f"window must be a mapping with zenith_angle, azimuth and units, got {entry!r}")
-    if unknown := sorted(str(key) for key in set(entry) - {"zenith", "zenith_angle", "azimuth", "units", "unit"}):
-        raise ProdconfError(
-            f"window must be a mapping with zenith_angle, azimuth and units, got the key {unknown[0]!r}"
-        )
-    unit = str(entry.get("units", entry.get("unit", "")))
-    zenith = _ends(entry, "zenith" if "zenith" in entry else "zenith_angle", (0.0, 90.0), unit)
-    if not 0 <= zenith[0] < zenith[1] <= 90:
-        raise ProdconfError(f"window: zenith_angle must go from a lower to a higher angle within [0, 90], got {zenith}")
-    azimuth = _ends(entry, "azimuth", (0.0, 360.0), unit)
-    if max(map(abs, azimuth)) > 360 or abs(azimuth[1] - azimuth[0]) > 360:
-        raise ProdconfError(f"window: azimuth must be within [-360, 360] and one turn at most, got {azimuth}")
-    return Window(zenith, azimuth)
+    return validate(Window, entry, source="window")
 
 # %% ../../nbs/grid/01_points.ipynb #5393d7b9
 @dataclass(frozen=True, eq=False)
@@ -188,76 +185,57 @@ def _of_axis(axis: Axis) -> Dimension:
     azimuth = axis.numbers("deg") if axis.kind == "azimuth" else None
     return Dimension({axis.name: (axis.values, axis.unit)}, zenith, azimuth)
 
-
-def _product(first: Axis, second: Axis) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return all pairs of the values of two axes in deg, the second fastest."""
-    one, two = np.meshgrid(first.numbers("deg"), second.numbers("deg"), indexing="ij")
-    return one.ravel(), two.ravel()
-
 # %% ../../nbs/grid/01_points.ipynb #5b9aee2e
-def _joined(axes: Sequence[Axis], kinds: tuple[str, str]) -> Dimension:
-    """Multiply two axes of directions."""
-    first, second = (axis for axis in axes if axis.kind in kinds)
-    one, two = _product(first, second)
-    return Dimension({first.name: (one, "deg"), second.name: (two, "deg")})
+@dataclass(frozen=True)
+class ObservedFrom:
+    """Site and time (see `require_site`, `require_time`), and whether every point must have zenith and azimuth."""
+
+    site: Any = None
+    time: Any = None
+    altaz_needed: bool = False
 
 
-def _with_altaz(found: Dimension, zenith: NDArray[np.float64], azimuth: NDArray[np.float64]) -> Dimension:
-    """Add zenith and azimuth as columns."""
-    return Dimension({**found.columns, "zenith_angle": (zenith, "deg"), "azimuth": (azimuth, "deg")}, zenith, azimuth)
+def _directions(axes: Sequence[Axis], kinds: tuple[str, str], place: ObservedFrom, notes: list[str]) -> Dimension:
+    """Multiply two axes of directions, and turn them to zenith and azimuth where that is wanted and possible."""
+    pair = [axis for axis in axes if axis.kind in kinds]
+    product = np.meshgrid(*(axis.numbers("deg") for axis in pair), indexing="ij")
+    found = {axis.kind: values.ravel() for axis, values in zip(pair, product, strict=True)}
+    columns = {axis.name: (found[axis.kind], "deg") for axis in pair}
+    first, second = (found[kind] for kind in kinds)
+    if kinds == ("zenith", "azimuth"):
+        return Dimension(columns, first, second)
+    if kinds == ("hour_angle", "dec"):
+        zenith, azimuth = altaz_from_hour_angle(first, second, site=place.site)
+    elif place.altaz_needed or (place.site is not None and place.time is not None):
+        zenith, azimuth = altaz_from_icrs(first, second, site=place.site, time=place.time)
+    else:
+        return Dimension(columns)
+    columns |= {"zenith_angle": (zenith, "deg"), "azimuth": (azimuth, "deg")}
+    return _kept(Dimension(columns, zenith, azimuth), zenith < 90.0, "below the horizon", notes)
 
 
-def _above(found: Dimension, notes: list[str]) -> Dimension:
-    """Leave out what is below the horizon."""
-    assert found.zenith is not None
-    up = found.zenith < 90.0
-    if not up.any():
-        raise ProdconfError(
-            f"axes: all {up.size} directions are below the horizon (observing_location, observing_time)"
-        )
-    if not up.all():
-        notes.append(f"{np.count_nonzero(~up)} of {up.size} directions are below the horizon and were left out")
-    return found.chosen(up)
-
-
-def _celestial(axes: Sequence[Axis], site: Any, time: Any, needed: bool, notes: list[str]) -> Dimension:
-    """Make the directions of a grid in right ascension and declination."""
-    found = _joined(axes, ("ra", "dec"))
-    if not needed and (site is None or time is None):
-        return found
-    kinds = {axis.kind: axis.name for axis in axes}
-    ra, dec = (found.columns[kinds[kind]][0] for kind in ("ra", "dec"))
-    return _above(_with_altaz(found, *altaz_from_icrs(ra, dec, site=site, time=time)), notes)
-
-
-def _hour_angles(axes: Sequence[Axis], site: Any, notes: list[str]) -> Dimension:
-    """Make the directions of a grid in hour angle and declination."""
-    found = _joined(axes, ("hour_angle", "dec"))
-    kinds = {axis.kind: axis.name for axis in axes}
-    angle, dec = (found.columns[kinds[kind]][0] for kind in ("hour_angle", "dec"))
-    return _above(_with_altaz(found, *altaz_from_hour_angle(angle, dec, site=site)), notes)
-
-
-def _named_altaz(axes: Sequence[Axis]) -> Dimension:
-    """Multiply the axes of zenith and azimuth."""
-    found = _joined(axes, ("zenith", "azimuth"))
-    kinds = {axis.kind: axis.name for axis in axes}
-    return Dimension(found.columns, found.columns[kinds["zenith"]][0], found.columns[kinds["azimuth"]][0])
+def _kept(found: Dimension, keep: NDArray[np.bool_], where: str, notes: list[str]) -> Dimension:
+    """Leave directions out, and note how many."""
+    if not keep.any():
+        raise ArgumentError(f"axes: all {keep.size} directions are {where}")
+    if not keep.all():
+        notes.append(f"{np.count_nonzero(~keep)} of {keep.size} directions are {where} and were left out")
+    return found.chosen(keep)
 
 # %% ../../nbs/grid/01_points.ipynb #3e2d17ce
 _PAIRS = (("zenith", "azimuth"), ("ra", "dec"), ("hour_angle", "dec"))
 
 
-def _pair(kinds: set[str], sky: bool) -> tuple[str, str] | None:
+def _coordinates(kinds: set[str], sky: bool) -> tuple[str, str] | None:
     """Tell in which coordinates directions are given; None if they are not given by two axes."""
     directional = kinds & {"zenith", "azimuth", "ra", "dec", "hour_angle"}
     if sky:
         if directional:
-            raise ProdconfError(f"axes: sky makes the directions, so there must be no axis {sorted(directional)[0]}")
+            raise ArgumentError(f"axes: sky makes the directions, so there must be no axis {sorted(directional)[0]}")
         return None
     found = next((pair for pair in _PAIRS if set(pair) == directional), None)
     if directional and found is None and not directional <= {"zenith", "azimuth"}:
-        raise ProdconfError(
+        raise ArgumentError(
             "axes: directions must be zenith_angle and azimuth, ra and dec, or hour_angle and dec, "
             f"got {', '.join(sorted(directional))}"
         )
@@ -269,17 +247,11 @@ def _cut(found: Dimension, window: Any, notes: list[str]) -> Dimension:
     if window is None:
         return found
     if found.zenith is None or found.azimuth is None:
-        raise ProdconfError(
+        raise ArgumentError(
             "window: needs zenith and azimuth, so directions on the sky need observing_location and time"
         )
     inside = read_window(window).holds(found.zenith, found.azimuth)
-    if not inside.any():
-        raise ProdconfError(f"window: none of the {inside.size} directions is in it")
-    if not inside.all():
-        notes.append(
-            f"{np.count_nonzero(~inside)} of {inside.size} directions are outside the window and were left out"
-        )
-    return found.chosen(inside)
+    return _kept(found, inside, "outside the window", notes)
 
 # %% ../../nbs/grid/01_points.ipynb #4f6f5df6
 @dataclass(frozen=True, eq=False)
@@ -317,9 +289,7 @@ class Lattice:
 _MOST_POINTS = 50_000_000
 
 
-def make_lattice(
-    axes: Sequence[Axis], special: Mapping[str, Any], *, site: Any = None, time: Any = None, altaz_needed: bool = False
-) -> Lattice:
+def make_lattice(axes: Sequence[Axis], special: Mapping[str, Any], place: ObservedFrom = ObservedFrom()) -> Lattice:
     """
     Arrange axes and directions to a grid.
 
@@ -328,10 +298,8 @@ def make_lattice(
     axes : sequence of Axis
     special : mapping
         `sky` and `window`, see `split_entries`.
-    site, time
-        As for `observing_sites`, where directions need them.
-    altaz_needed : bool
-        Whether every point must have zenith and azimuth.
+    place : ObservedFrom
+        Site and time, where directions need them.
 
     Returns
     -------
@@ -343,23 +311,22 @@ def make_lattice(
         If the directions cannot be made, nothing is left, or the grid would have more than 50 million points.
     """
     notes: list[str] = []
-    _limited_number(float(np.prod([float(len(axis)) for axis in axes])) if axes else 1.0)
-    pair = _pair({axis.kind for axis in axes}, "sky" in special)
-    window = special.get("window")
+    _require_size([len(axis) for axis in axes])
+    kinds, window = _coordinates({axis.kind for axis in axes}, "sky" in special), special.get("window")
     if "sky" in special:
-        zenith, azimuth = read_sky(special["sky"], site=site)
+        zenith, azimuth = read_sky(special["sky"], site=place.site)
         directions = Dimension({"zenith_angle": (zenith, "deg"), "azimuth": (azimuth, "deg")}, zenith, azimuth)
-    elif pair == ("ra", "dec"):
-        directions = _celestial(axes, site, time, altaz_needed or window is not None, notes)
-    elif pair == ("hour_angle", "dec"):
-        directions = _hour_angles(axes, site, notes)
-    elif pair and window is not None:
-        directions = _named_altaz(axes)
-    elif window is not None:
-        raise ProdconfError("window: needs axes of zenith_angle and azimuth, or other directions")
+    elif kinds is None and window is not None:
+        raise ArgumentError("window: needs axes of zenith_angle and azimuth, or other directions")
+    elif kinds is None or (kinds == ("zenith", "azimuth") and window is None):
+        _require_size([len(axis) for axis in axes] or [0])
+        return Lattice(tuple(_of_axis(axis) for axis in axes), tuple(axes), _doubled(axes))
     else:
-        return _limited(Lattice(tuple(_of_axis(axis) for axis in axes), tuple(axes), _doubled(axes)))
-    return _limited(_merged(axes, pair, _cut(directions, window, notes), tuple(notes)))
+        place = replace(place, altaz_needed=place.altaz_needed or window is not None)
+        directions = _directions(axes, kinds, place, notes)
+    made = _merged(axes, kinds, _cut(directions, window, notes), tuple(notes))
+    _require_size(made.shape)
+    return made
 
 
 def _doubled(axes: Sequence[Axis]) -> tuple[str, ...]:
@@ -380,16 +347,10 @@ def _merged(
     return Lattice((*others[:first], directions, *others[first:]), tuple(axes), notes)
 
 
-def _limited(lattice: Lattice) -> Lattice:
+def _require_size(shape: Sequence[int]) -> None:
     """Refuse a grid without points or with too many."""
-    _limited_number(float(np.prod([float(n) for n in lattice.shape])) if lattice.dimensions else 0.0)
-    return lattice
-
-
-def _limited_number(n_points: float) -> None:
-    """Refuse a number of points."""
-    if not 0 < n_points <= _MOST_POINTS:
-        raise ProdconfError(f"axes: must make 1 to {_MOST_POINTS} points, got {n_points:.0f}")
+    if not 0 < (n_points := math.prod(shape)) <= _MOST_POINTS:
+        raise ArgumentError(f"axes: must make 1 to {_MOST_POINTS} points, got {n_points}")
 
 # %% ../../nbs/grid/01_points.ipynb #22e17629
 def _filled(values: NDArray[Any], unit: str) -> Any:
@@ -410,29 +371,33 @@ def lattice_table(lattice: Lattice) -> QTable:
     return table
 
 # %% ../../nbs/grid/01_points.ipynb #94e01c7d
-def _sky_of(lattice: Lattice) -> tuple[int | None, Any]:
-    """Return the dimension of the night sky and its values."""
-    place = lattice.place("nsb")
-    return place, None if place is None else next(axis for axis in lattice.axes if axis.kind == "nsb").quantity()
+def directions_of(lattice: Lattice, purpose: str) -> tuple[list[int], NDArray[np.float64], NDArray[np.float64]]:
+    """
+    Return the directions of a grid.
 
+    Parameters
+    ----------
+    lattice : Lattice
+    purpose : str
+        What they are needed for; said where the grid has none.
 
-def places_of_directions(lattice: Lattice, purpose: str) -> tuple[int, int]:
-    """Return the dimensions of zenith and azimuth, which may be one; refuse a grid that lacks them."""
-    places = []
+    Returns
+    -------
+    along : list of int
+        The one dimension of joint directions, or those of zenith and azimuth.
+    zenith, azimuth : numpy.ndarray
+        Deg, laid along these dimensions (together they have the shape of the directions).
+    """
     for kind, name in (("zenith", "zenith_angle"), ("azimuth", "azimuth")):
-        place = lattice.place(kind)
-        if place is None:
-            raise ProdconfError(f"axes: must hold {name} {purpose}")
-        places.append(place)
-    return places[0], places[1]
-
-
-def angles_of(lattice: Lattice, zenith: int, azimuth: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the zeniths and azimuths of their dimensions."""
-    ends = lattice.dimensions[zenith].zenith, lattice.dimensions[azimuth].azimuth
-    assert ends[0] is not None
-    assert ends[1] is not None
-    return ends[0], ends[1]
+        if lattice.place(kind) is None:
+            raise ArgumentError(f"axes: must hold {name} {purpose}")
+    first, second = lattice.place("zenith"), lattice.place("azimuth")
+    assert first is not None
+    assert second is not None
+    zenith, azimuth = lattice.dimensions[first].zenith, lattice.dimensions[second].azimuth
+    assert zenith is not None
+    assert azimuth is not None
+    return ([first], zenith, azimuth) if first == second else ([first, second], zenith[:, None], azimuth)
 
 
 def find_limits(lattice: Lattice, table: QTable, request: LookupRequest) -> tuple[TableLimits, list[int]]:
@@ -458,17 +423,11 @@ def find_limits(lattice: Lattice, table: QTable, request: LookupRequest) -> tupl
     ProdconfError
         If the grid has no directions, or the table no answer.
     """
-    zenith, azimuth = places_of_directions(lattice, "where limits are looked up")
-    sky, levels = _sky_of(lattice)
-    along = list(dict.fromkeys([zenith, azimuth, *([] if sky is None else [sky])]))
-
-    def spread(values: Any, dimension: int | None) -> Any:
-        """Lay values along their own dimension."""
-        return values.reshape([-1 if k == dimension else 1 for k in along])
-
-    ends = angles_of(lattice, zenith, azimuth)
-    places = spread(ends[0], zenith), spread(ends[1], azimuth)
-    return look_up_limits(table, *places, None if levels is None else spread(levels, sky), request), along
+    along, zenith, azimuth = directions_of(lattice, "where limits are looked up")
+    if (sky := lattice.place("nsb")) is None:
+        return look_up_limits(table, zenith, azimuth, None, request), along
+    levels = next(axis for axis in lattice.axes if axis.kind == "nsb").quantity()
+    return look_up_limits(table, zenith[..., None], azimuth[..., None], levels, request), [*along, sky]
 
 # %% ../../nbs/grid/01_points.ipynb #4e032114
 def _words(codes: NDArray[np.int8]) -> NDArray[np.bytes_]:

@@ -17,11 +17,11 @@ import yaml
 from astropy import units as u
 from astropy.table import QTable, vstack
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from ..core.checks import require_positive
-from ..core.errors import ProdconfError
+from ..core.checks import Array, require_positive, require_whole
+from ..core.errors import ArgumentError
 from ..core.files import atomic_folder, provenance
+from ..core.progress import progress as progress_bar
 from ..events.dl2 import DL2Header, write_dl2
 from ..events.tables import FileInfo
 from ..events.writer import ReducedEventWriter
@@ -81,9 +81,9 @@ def sample_models(kind: str = "array", size: str = "standard") -> list[ToyModel 
         If there is no such kind or size.
     """
     if kind not in ("array", "toy"):
-        raise ProdconfError(f'kind must be "array" or "toy", got {kind!r}')
+        raise ArgumentError(f'kind must be "array" or "toy", got {kind!r}')
     if size not in SIZES:
-        raise ProdconfError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
+        raise ArgumentError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
     if kind == "toy":
         return [ToyModel(correlation=0.2)]
     return [
@@ -94,14 +94,14 @@ def sample_models(kind: str = "array", size: str = "standard") -> list[ToyModel 
     ]
 
 # %% ../../nbs/toys/02_sample.ipynb #29ef9cda
-def energy_bins(throw: Throw) -> NDArray[np.float64]:
+def energy_bins(throw: Throw) -> Array:
     """Return edges of 0.2 dex in TeV on whole fifths of log10(E / TeV), clipped to the thrown range."""
     low, high = math.log10(throw.energy_min), math.log10(throw.energy_max)
     fifths = np.arange(math.ceil(5 * low + 1e-6), math.floor(5 * high - 1e-6) + 1) / 5
     return np.concatenate([[throw.energy_min], 10.0**fifths, [throw.energy_max]])
 
 
-def _single(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _single(values: Array) -> Array:
     """Round to single precision."""
     return values.astype(np.float32).astype(np.float64)
 
@@ -242,7 +242,7 @@ def _point(index: int, throw: Throw, length: int) -> dict[str, Any]:
     }
 
 
-def _area_on_axis(model: ToyModel | ArrayModel, energy: NDArray[np.float64]) -> NDArray[np.float64]:
+def _area_on_axis(model: ToyModel | ArrayModel, energy: Array) -> Array:
     """Effective area on axis in m^2; the array's with nodes that are good to half a per cent."""
     if isinstance(model, ToyModel):
         return model.effective_area(energy)
@@ -261,7 +261,7 @@ def truth_areas(models: Sequence[ToyModel | ArrayModel], *, target: float = SAMP
         Relative uncertainty of the efficiency that the required uses are for.
     """
     require_positive("target", target)
-    known: dict[Throw, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    known: dict[Throw, tuple[Array, Array]] = {}
     tables = []
     for index, model in enumerate(models):
         key, edges = replace(model.throw, azimuth=model.throw.azimuth % 180), energy_bins(model.throw)
@@ -286,7 +286,7 @@ def truth_limits(models: Sequence[ToyModel | ArrayModel], loss_fractions: tuple[
 
     The column `union_loss`, what the three cuts lose together, is there for the closed-form model only.
     """
-    known: dict[Throw, NDArray[np.float64]] = {}
+    known: dict[Throw, Array] = {}
     tables = []
     for index, model in enumerate(models):
         key = replace(model.throw, azimuth=model.throw.azimuth % 180)
@@ -396,7 +396,7 @@ def _numbered(
     """First run and seed of each model of a sample; then those at one zenith angle, if one is named."""
     known = sorted({model.throw.zenith for model in models})
     if zenith is not None and not (isinstance(zenith, (int, float)) and zenith in known):
-        raise ProdconfError(f"zenith must be one of {', '.join(f'{one:g}' for one in known)} deg, got {zenith!r}")
+        raise ArgumentError(f"zenith must be one of {', '.join(f'{one:g}' for one in known)} deg, got {zenith!r}")
     seeds = np.random.SeedSequence(seed).spawn(len(models))
     numbered = [
         (1 + 1000 * index, model, child) for index, (model, child) in enumerate(zip(models, seeds, strict=True))
@@ -443,17 +443,16 @@ def write_sample(
     ProdconfError
         If a choice is unknown, or the folder cannot be written.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ProdconfError(f"seed must be a whole number from 0 on, got {seed!r}")
-    chosen, place = _numbered(sample_models(kind, size), seed, zenith), Path(folder)
+    whole = require_whole("seed", seed, 0)
+    chosen, place = _numbered(sample_models(kind, size), whole, zenith), Path(folder)
     models, pilots = [model for _, model, _ in chosen], list[tuple[Path, Path]]()
     with atomic_folder(place, overwrite=overwrite) as temporary:
-        for first_run, model, child in tqdm(chosen, desc="sample", unit="pilot", disable=None if progress else True):
+        for first_run, model, child in progress_bar(chosen, what="sample", unit="pilot", show=progress):
             stem = temporary / _stem(kind, model.throw)
             pilots.append(write_pilot(stem, model, seed=child, size=SIZES[size], first_run=first_run))
         write_metrics(sample_metrics(), temporary / "metrics.yml")
         (temporary / "plan.yml").write_text(yaml.safe_dump(sample_plan(models), sort_keys=False), encoding="utf-8")
-        _write_truth(temporary, models, {"model": kind, "seed": seed, "size": size})
+        _write_truth(temporary, models, {"model": kind, "seed": whole, "size": size})
     return SampleFiles(
         folder=place,
         reduced_events=tuple(place / reduced.name for reduced, _ in pilots),

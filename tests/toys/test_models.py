@@ -37,7 +37,7 @@ def test_anchor_of_the_closed_form():
 @given(
     index=st.floats(1.0, 3.0),
     slope=st.floats(0.5, 3.0),
-    loss=st.floats(1e-5, 0.05),
+    loss=st.floats(1e-5, 0.03),
 )
 def test_limits_lose_what_they_should(index, slope, loss):
     model = ToyModel(Throw(index=index), slope=slope)
@@ -97,7 +97,7 @@ def test_limits_and_design_effect_of_simulated_showers():
 def test_energy_limit_of_simulated_showers():
     model = ToyModel(Throw(viewcone_max=3, core_scatter_max=500))
     energy = np.concatenate(
-        [u.energy[u.triggered] for u in simulate(model, rng=np.random.default_rng(2), n_showers=1_000_000)]
+        [u.energy[u.triggered] for u in simulate(model, rng=np.random.default_rng(2), n_showers=500_000)]
     )
     for f in (1e-2, 1e-3):
         tail = (energy < model.energy_limit(f)).sum()
@@ -117,16 +117,18 @@ def test_design_effect_of_a_beta_binomial():
 
 
 def test_anchor_of_the_array():
-    area = ArrayModel().effective_area([0.02, 0.1, 1.0, 10.0], nodes=(112, 64, 48))
-    np.testing.assert_allclose(area, [27537.296, 279623.473, 728106.012, 1581243.667], rtol=1e-7)
+    area = ArrayModel().effective_area([0.02, 1.0], nodes=(112, 64, 48))
+    np.testing.assert_allclose(area, [27537.296, 728106.012], rtol=1e-7)
+    area = ArrayModel().effective_area([0.02, 0.1, 1.0, 10.0])
+    np.testing.assert_allclose(area, [27537.296, 279623.473, 728106.012, 1581243.667], rtol=1e-3)
     assert NSB_DARK == 0.24
 
 
 def test_default_nodes_are_good_to_a_per_mille():
     for zenith, radius in ((20, 1900), (60, 2800)):
         model = ArrayModel(Throw(zenith=zenith, azimuth=77, core_scatter_max=radius, viewcone_max=10))
-        energy = np.array([0.05, 0.3, 3.0])
-        fine = model.effective_area(energy, np.radians(5), nodes=(96, 64, 40))
+        energy = np.array([0.05, 3.0])
+        fine = model.effective_area(energy, np.radians(5), nodes=(96, 48, 32))
         np.testing.assert_allclose(model.effective_area(energy, np.radians(5)), fine, rtol=3e-3)
 
 
@@ -194,11 +196,11 @@ def test_triggers_and_patterns_of_one_use():
 
 
 def test_array_simulation_against_quadrature():
-    """Total, sub-array and tails of 4 million uses; variances from the showers' own pass counts."""
+    """Total, sub-array and tails of a million uses; variances from the showers' own pass counts."""
     model = ArrayModel(Throw(zenith=40, azimuth=30, energy_min=0.02, core_scatter_max=1500, viewcone_max=8))
     large = ArrayModel(model.throw, telescopes=TELESCOPES[:4])
     limits, passes = model.limits(1e-2), []
-    for uses in simulate(model, rng=np.random.default_rng(6), n_showers=800_000, n_uses=5):
+    for uses in simulate(model, rng=np.random.default_rng(6), n_showers=200_000, n_uses=5):
         k = uses.triggered
         flags = np.array(
             [
@@ -217,7 +219,7 @@ def test_array_simulation_against_quadrature():
     share = edges[:-1] ** -1 - edges[1:] ** -1
     share /= share.sum()
     n = m[0].sum()
-    expected = [4e6 * share @ model.efficiencies(edges), 4e6 * share @ large.efficiencies(edges), *[n * 1e-2] * 3]
+    expected = [1e6 * share @ model.efficiencies(edges), 1e6 * share @ large.efficiencies(edges), *[n * 1e-2] * 3]
     error = np.sqrt((m**2).sum(axis=1))
     assert (np.abs(m.sum(axis=1) - expected) < 4 * error).all()
 
