@@ -38,8 +38,8 @@ from prodconf.grid.points import (
 )
 from .grid.tables import json_text, lattice_column, points_of, serialize_value, write_grid
 from .jobs.cost import CostModel, largest_energy, read_cost_model, simulation_cost
-from .limits.expected_points import Places
 from .limits.lookup import LookupRequest, array_labels
+from .limits.merging import Places
 from .limits.rounding import parse_rounding
 from .limits.table import read_limits
 from .sky.axes import circular_values, kind_of

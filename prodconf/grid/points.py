@@ -96,7 +96,7 @@ def _unreserved(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
 class Window(Strict):
     """A part of the sky, in deg: zenith from low to high, azimuth from first in the positive sense to last."""
 
-    zenith: tuple[float, float] = Field((0.0, 90.0), validation_alias=AliasChoices("zenith", "zenith_angle"))
+    zenith: tuple[float, float] = Field(default=(0.0, 90.0), validation_alias=AliasChoices("zenith", "zenith_angle"))
     azimuth: tuple[float, float] = (0.0, 360.0)
 
     @model_validator(mode="before")

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prodconf.core.errors import ProdconfError
-from prodconf.limits.expected_points import read_points
-from prodconf.limits.merging import merge_limits
+from prodconf.limits.merging import merge_limits, read_points
 from prodconf.limits.table import LIMITS, read_limits, write_limits
 
 
