@@ -1,6 +1,7 @@
 """Direct reading of HDF5 chunks: the same as the library returns, or left to the library."""
 
-import deflate
+import zlib
+
 import h5py
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from prodconf.core.errors import ProdconfError
 from prodconf.events import _hdf5_blocks as hdf5_blocks
-from prodconf.events._hdf5_blocks import BlockReader, ListReader, chunk_places, stored_table
+from prodconf.events._hdf5_blocks import BlockReader, chunk_places, stored_table
 from prodconf.events.tables import open_event_tables
 
 KIND = np.dtype([("a", "<u4"), ("b", "<f8"), ("c", "S7"), ("d", "<i2"), ("e", "<f4")])
@@ -93,10 +94,8 @@ def test_every_chunk_is_inflated_once_on_the_way_through(tmp_path, monkeypatch, 
     """Also where pieces end within chunks, and where a chunk holds many pieces."""
     rows, counted = rows_of(20_000), []
     table = write(tmp_path / "t.h5", rows, chunks=(333,), compression="gzip", shuffle=True)
-    inflate = deflate.zlib_decompress
-    monkeypatch.setattr(
-        hdf5_blocks.deflate, "zlib_decompress", lambda stored, size: counted.append(1) or inflate(stored, size)
-    )
+    inflate = hdf5_blocks.inflate
+    monkeypatch.setattr(hdf5_blocks, "inflate", lambda stored, size: counted.append(1) or inflate(stored, size))
     reader = BlockReader(str(tmp_path / "t.h5"), table)
     for start in range(0, len(rows), step):
         reader.read(start, min(start + step, len(rows)))
@@ -165,73 +164,20 @@ def test_damaged_chunk_is_an_error_in_words(tmp_path):
         file.write(b"\x00\x01\x02\x03\x04\x05")
     with open_event_tables(path) as tables:
         table = tables.tables["SHOWERS"]
-        assert len(table.read(0, 400)["a"]) == 400
+        assert len(table.read(0, 400).integers("a")) == 400
         with pytest.raises(ProdconfError, match=r"table SHOWERS: cannot be read.*does not inflate"):
             table.read(400, 600)
 
 
-# --- lists -----------------------------------------------------------------------------------------------------------
-def list_file(path, lists, *, kind=np.int16, chunk=64, **file_how):
-    with h5py.File(path, "w", **file_how) as file:
-        chunks = (min(chunk, len(lists)),)
-        made = file.create_dataset("lists", (len(lists),), h5py.vlen_dtype(kind), chunks=chunks)
-        for k, one in enumerate(lists):
-            made[k] = np.asarray(one, dtype=kind)
-    return path
-
-
-def both(path, pieces):
-    """What is read directly (None where it is not) and through the library."""
-    with h5py.File(path) as file:
-        reader = ListReader(str(path), file["lists"], chunk_places(file["lists"]))
-        for start, stop in pieces:
-            found = reader.read(start, stop)
-            values = file["lists"][start:stop]
-            assert len(found) == stop - start
-            assert found.lengths.tolist() == [len(one) for one in values]
-            assert found.numbers.tolist() == [x for one in values for x in one]
-        return reader.direct
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=300),
-    kind=st.sampled_from([np.int16, np.int32, np.uint8, np.int64]),
-    cut=st.floats(0, 1),
-)
-def test_lists_are_those_of_the_library(tmp_path_factory, lengths, kind, cut):
-    path = tmp_path_factory.mktemp("lists") / "t.h5"
-    lists = [np.arange(n) % 50 for n in lengths]
-    list_file(path, lists, kind=kind)
-    middle = int(cut * len(lists))
-    assert both(path, [(0, len(lists)), (middle, len(lists)), (0, middle)])
-
-
-def test_lists_written_again_are_read_right(tmp_path):
-    """Objects out of order: the guess fails or holds, the numbers are right."""
-    path = list_file(tmp_path / "t.h5", [np.arange(1 + k % 9) for k in range(500)])
-    rng = np.random.default_rng(3)
-    with h5py.File(path, "r+") as file:
-        for k in rng.integers(0, 500, 60):
-            file["lists"][int(k)] = np.arange(int(rng.integers(0, 30)), dtype=np.int16)
-    both(path, [(0, 500), (100, 300)])
-
-
-@pytest.mark.parametrize("how", [{"userblock_size": 512}, {"libver": "latest"}])
-def test_lists_in_unusual_files(tmp_path, how):
-    path = list_file(tmp_path / "t.h5", [np.arange(1 + k % 9) for k in range(500)], **how)
-    assert both(path, [(0, 500), (17, 230)]) == ("userblock_size" not in how)
-
-
-def test_lists_whose_places_do_not_fit_go_through_the_library(tmp_path):
-    path = list_file(tmp_path / "t.h5", [np.arange(1 + k % 9) for k in range(200)])
-    content = bytearray(path.read_bytes())
-    first = content.index(b"GCOL") + 16
-    content[first + 2] = 7  # the count of references, which nobody needs
-    path.write_bytes(content)
-    assert both(path, [(0, 200)])
-    content[first : first + 2] = (999).to_bytes(2, "little")  # its index
-    path.write_bytes(content)
-    with h5py.File(path) as file:
-        reader = ListReader(str(path), file["lists"], chunk_places(file["lists"]))
-        assert reader._read_directly(0, 200) is None
+@pytest.mark.parametrize("fast", [True, False])
+def test_inflating_is_the_same_with_and_without_libdeflate(monkeypatch, fast):
+    if fast and not hdf5_blocks._LIBDEFLATE:
+        pytest.skip("deflate 0.9 is not installed")
+    monkeypatch.setattr(hdf5_blocks, "_LIBDEFLATE", fast)
+    rows = np.random.default_rng(1).integers(0, 9, 5000).astype(np.uint8).tobytes()
+    stored = zlib.compress(rows)
+    assert hdf5_blocks.inflate(memoryview(stored), 5000) == rows
+    spoilt = stored[:700] + bytes([stored[700] ^ 255]) + stored[701:]
+    for wrong, size in ((stored, 4999), (stored, 5001), (stored[:-1], 5000), (spoilt, 5000), (b"", 5000)):
+        with pytest.raises(ValueError, match=r"a chunk (does not inflate|inflates to)"):
+            hdf5_blocks.inflate(wrong, size)

@@ -23,7 +23,7 @@ from prodconf.events.reduced import (
     read_overview,
 )
 from prodconf.events.report import inspect_file
-from prodconf.events.telescope_masks import TelescopeBook, mask_of, texts_of
+from prodconf.events.sub_arrays import TelescopeBook, mask_of, texts_of
 
 TELESCOPES = [f"MSTN-{number:02d}" for number in range(1, 71)]  # more than one word of bits
 KEYS = ("file_id", "shower_id", "event_id")
@@ -230,8 +230,7 @@ def test_texts_widen_and_masks_return():
     rng = np.random.default_rng(8)
     masks = rng.integers(1, 2**63, (50, 2), dtype=np.uint64) & mask_of(range(70), 2)
     book = TelescopeBook()
-    for name in TELESCOPES:
-        book.bit(name)
+    book.bits(TELESCOPES)
     np.testing.assert_array_equal(book.from_texts(texts_of(masks, TELESCOPES)), masks)
 
 
@@ -428,11 +427,11 @@ BAD = [
     (spoil("TRIGGERS", "telescope_list", b"\xff"), "TRIGGERS: column telescope_list"),
     (spoil("TRIGGERS", "event_id", 1), "TRIGGERS: row 5 .* has no row in SHOWERS"),
     (spoil("FILE_INFO", "file_id", 0, row=1), "FILE_INFO: column file_id: must name each file once"),
-    (retype("SHOWERS", "x_core"), "SHOWERS: column x_core is absent"),
-    (retype("SHOWERS", "event_id"), "SHOWERS: column event_id is absent"),
+    (retype("SHOWERS", "x_core"), "SHOWERS: column x_core: is absent"),
+    (retype("SHOWERS", "event_id"), "SHOWERS: column event_id: is absent"),
     (retype("SHOWERS", "event_id", "f8"), "SHOWERS: column event_id: must hold whole numbers"),
     (retype("SHOWERS", "simulated_energy", "S4"), "SHOWERS: column simulated_energy: must hold numbers"),
-    (retype("TRIGGERS", "telescope_list"), "TRIGGERS: column telescope_list is absent"),
+    (retype("TRIGGERS", "telescope_list"), "TRIGGERS: column telescope_list: is absent"),
     (retype("TRIGGERS", "telescope_list", "f8"), "TRIGGERS: column telescope_list: must hold texts"),
     (lambda file: file["SHOWERS"].attrs.pop("shower_altitude_unit"), "SHOWERS: column shower_altitude: has no unit"),
     (lambda file: file["SHOWERS"].attrs.modify("simulated_energy_unit", "m"), "column simulated_energy: its unit"),
@@ -517,7 +516,7 @@ def test_files_that_are_none(tmp_path):
             list(iterate(path))
     with pytest.raises(ProdconfError):
         inspect_file(tmp_path / "missing.hdf5")
-    with pytest.raises(ProdconfError, match="chunk must be a positive number"):
+    with pytest.raises(ProdconfError, match="chunk must be a whole number"):
         list(iterate(tmp_path / "x.hdf5", chunk=0))
 
 
