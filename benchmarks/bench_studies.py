@@ -34,10 +34,11 @@ from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.limits.pilots import FileSummary, LimitRequest
 from prodconf.limits.tails import EventTails
 from prodconf.plan.main_job import plan_sub_arrays
-from prodconf.studies.grid import grid
-from prodconf.studies.limits import limits
-from prodconf.studies.pilots import StudyPilots, _trigger_tails, largest_loss, multiplicities, place_name, read_pilots
-from prodconf.studies.statistics import statistics
+from prodconf.studies.grid import grid_study
+from prodconf.studies.limits import limits_study
+from prodconf.studies.pilots import StudyPilots, largest_loss, multiplicities, place_name, read_pilots, trigger_tails
+from prodconf.studies.settings import StudySettings
+from prodconf.studies.statistics import statistics_study
 from prodconf.toys.sample import write_sample
 
 BLOCK = 1 << 18
@@ -79,9 +80,9 @@ def drawn_pilots(pilots: StudyPilots, n: int, memory: float) -> StudyPilots:
         name = place_name(group.point.zenith, group.point.azimuth, group.point.nsb_level)
         for one, summary in made.values():
             own = pickle.loads(pickle.dumps(summary))  # arrays of its own
-            kept = _trigger_tails(group, own, one, "label", loss_fraction=LOSS, confidence=0.95)
+            kept = trigger_tails(group, own, one, "label", pilots.configuration)
             triggers[name, one.name, one.multiplicity] = kept
-    return replace(pilots, triggers=triggers, largest_loss=loss, _plans={})
+    return replace(pilots, triggers=triggers, largest_loss=loss, plans={})
 
 
 def megabytes(pilots: StudyPilots) -> float:
@@ -126,12 +127,14 @@ def questions(pilots: StudyPilots, rng: np.random.Generator) -> dict[str, Callab
 
     window = {"zenith": (20.5, 59.5)}
     return {
-        "limits": lambda: limits(pilots, **limits_asked()),
-        "statistics": lambda: statistics(pilots, **statistics_asked()),
-        "statistics, follow": lambda: statistics(pilots, **statistics_asked(), **changed_plan()),
-        "grid": lambda: grid(pilots, **window, density=between(1e-3, 0.02)),
-        "grid, follow": lambda: grid(pilots, **window, target=between(0.01, 0.2), **changed_plan()),
-        "grid, 5000 pointings": lambda: grid(pilots, **window, density=between(0.5, 0.65)),
+        "limits": lambda: limits_study(pilots, StudySettings(**limits_asked())),
+        "statistics": lambda: statistics_study(pilots, StudySettings(**statistics_asked())),
+        "statistics, follow": lambda: statistics_study(pilots, StudySettings(**statistics_asked(), **changed_plan())),
+        "grid": lambda: grid_study(pilots, StudySettings(**window, density=between(1e-3, 0.02))),
+        "grid, follow": lambda: grid_study(
+            pilots, StudySettings(**window, target=between(0.01, 0.2), **changed_plan())
+        ),
+        "grid, 5000 pointings": lambda: grid_study(pilots, StudySettings(**window, density=between(0.5, 0.65))),
     }
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['new_axes', 'log_axis', 'number', 'amount', 'span', 'counted', 'text_table', 'to_svg']
+__all__ = ['new_axes', 'log_axis', 'number', 'amount', 'with_error', 'span', 'counted', 'text_table', 'to_svg']
 
 # %% ../../nbs/core/05_drawing.ipynb #218ea9e2
 def new_axes(*, width: float = 6.4, height: float = 3.0) -> tuple[Figure, Axes]:
@@ -88,6 +88,11 @@ def number(value: float) -> str:
 def amount(value: float, unit: str = "") -> str:
     """Write a number as the summary of a plan does, or that there is none."""
     return f"{number(value)} {unit}".strip() if np.isfinite(value) else "not determined"
+
+
+def with_error(value: float, sigma: float) -> str:
+    """Write a number with its standard deviation as a share of it."""
+    return amount(value) + (f" ± {sigma / value:.0%}" if value > 0 else "")
 
 
 def span(values: Sequence[float] | np.ndarray, unit: str = "") -> str:

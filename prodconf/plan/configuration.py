@@ -143,6 +143,7 @@ class WhatIf(Strict):
     density: Positive | None = None
     zenith: Annotated[tuple[Angle, Angle] | None, AfterValidator(_window)] = None
     azimuth: tuple[Angle, Angle] | None = None
+    nsb_level: NSBLevel | None = None
     cost: dict[str, Any] | None = None
     slices: Annotated[int, Field(ge=1, le=8, strict=True)] | None = None
     index: Index | Literal["free"] | None = None

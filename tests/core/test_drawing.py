@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prodconf.core.drawing import amount, log_axis, new_axes, to_svg
-from prodconf.studies.grid import grid
-from prodconf.studies.limits import limits
-from prodconf.studies.statistics import statistics
+from prodconf.studies.grid import grid_study
+from prodconf.studies.limits import limits_study
+from prodconf.studies.settings import StudySettings
+from prodconf.studies.statistics import statistics_study
 
-STUDIES = (limits, statistics, grid)
+STUDIES = (limits_study, statistics_study, grid_study)
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +73,7 @@ def test_descriptions_stay_within_their_attribute():
 
 
 def test_the_figure_of_limits_shows_them(pilots):
-    study = limits(pilots, loss_fraction=0.05)
+    study = limits_study(pilots, StudySettings(loss_fraction=0.05))
     axes = study.figure.axes[0]
     labels = axes.get_legend_handles_labels()[1]
     for name, unit in (("energy", "TeV"), ("radius", "m"), ("viewcone", "deg")):
@@ -90,7 +91,7 @@ def test_the_figure_of_limits_shows_them(pilots):
 
 
 def test_the_figure_of_statistics_shows_every_bin(pilots):
-    study = statistics(pilots)
+    study = statistics_study(pilots)
     axes = study.figure.axes[0]
     steps = np.concatenate([stairs.get_data().values for stairs in axes.patches if hasattr(stairs, "get_data")])
     heights = sorted(steps[np.isfinite(steps)])

@@ -16,9 +16,11 @@ from prodconf.plan.configuration import Allocation
 from prodconf.plan.pointings import production_ranges
 from prodconf.plan.proposal import pointings_of, propose
 from prodconf.plan.slices import best_uncertainties, cheapest_slices, floor_seconds, scaled, spectrum
-from prodconf.studies.allocation import allocation, needed_by
-from prodconf.studies.pilots import evaluate, plan_anew
-from prodconf.studies.statistics import statistics
+from prodconf.precision.shower_reuse import advise, shower_reuse
+from prodconf.studies.allocation import allocation_study, needed_by
+from prodconf.studies.pilots import evaluate
+from prodconf.studies.settings import StudySettings, plan_anew
+from prodconf.studies.statistics import statistics_study
 
 COST = {"seconds_per_shower": "2 s", "seconds_per_tev": "30 s / TeV", "seconds_per_event": "0.5 s"}
 
@@ -35,7 +37,7 @@ def pilots(sample):
 
 @pytest.fixture(scope="session")
 def plain(pilots):
-    return allocation(pilots)
+    return allocation_study(pilots)
 
 
 def with_plan(pilots, **changes):
@@ -43,7 +45,7 @@ def with_plan(pilots, **changes):
     cost = changes.pop("cost", pilots.inputs.cost)
     entry = Allocation(**changes) if changes else None
     configuration = pilots.configuration.model_copy(update={"allocation": entry})
-    return replace(pilots, inputs=replace(pilots.inputs, configuration=configuration, cost=cost), _plans={})
+    return replace(pilots, inputs=replace(pilots.inputs, configuration=configuration, cost=cost), plans={})
 
 
 # ---------------------------------------------------------------- the plan
@@ -59,7 +61,7 @@ def test_without_a_question_the_answer_is_the_plans_proposal(pilots):
     table = made.slices
     assert len(thrown.zenith) == len(pilots.event_names)
     for name in pilots.event_names:
-        study, place = allocation(pilots, pilot=name), evaluate(pilots, name)
+        study, place = allocation_study(pilots, StudySettings(pilot=name)), evaluate(pilots, name)
         near = (abs(table["zenith"].value - place.zenith) < 0.1) & (abs(table["azimuth"].value - place.azimuth) < 0.1)
         rows, there = table[near], study.proposed.n_events[0] > 0
         assert len(rows) == there.sum()
@@ -70,8 +72,8 @@ def test_without_a_question_the_answer_is_the_plans_proposal(pilots):
             np.testing.assert_allclose(getattr(study.proposed, end)[0, there], rows[end].to_value("TeV"), rtol=1e-12)
         decides = study.edges[study.proposed.deciding_bin[0, there]]
         np.testing.assert_allclose(decides, rows["deciding_min"].to_value("TeV"), rtol=1e-12)
-        np.testing.assert_allclose(study.radius, rows["core_scatter_radius"].to_value("m"), rtol=1e-9)
-        np.testing.assert_allclose(study.viewcone, rows["viewcone"].to_value("deg"), rtol=1e-9)
+        np.testing.assert_allclose(study.settings.radius, rows["core_scatter_radius"].to_value("m"), rtol=1e-9)
+        np.testing.assert_allclose(study.settings.viewcone, rows["viewcone"].to_value("deg"), rtol=1e-9)
         hours = rows["cpu_hours"].to_value("h")
         np.testing.assert_allclose(study.proposed.seconds[0, there] / 3600, hours, rtol=5e-3)
 
@@ -92,14 +94,14 @@ def test_totals_and_band_are_those_of_a_proposal_at_the_pointing(pilots, plain):
     assert plain.floor_hours == pytest.approx(made.floor_hours, rel=1e-9)
     for name in ("value", "low", "high"):
         assert getattr(plain.needed, name) == pytest.approx(getattr(made.needed, name), rel=1e-9)
-    assert plain.confidence == made.confidence == 0.95
+    assert plain.settings.confidence == made.confidence == 0.95
 
 
 @pytest.mark.parametrize("index", [None, "free", 1.3, 2.0])
 @pytest.mark.parametrize("slices", [None, 1, 2, 5, 8])
 def test_the_slices_are_those_of_a_direct_call(pilots, slices, index):
     """The study leaves out bins beyond those with a target: nothing changes."""
-    study = allocation(pilots, slices=slices, index=index)
+    study = allocation_study(pilots, StudySettings(slices=slices, index=index))
     gamma = None if index in (None, "free") else index
     model = pilots.inputs.cost
     other = cheapest_slices(study.wanted, model, slices=3 if slices is None else slices, index=gamma)
@@ -116,8 +118,8 @@ def test_the_slices_are_those_of_a_direct_call(pilots, slices, index):
     np.testing.assert_allclose(study.today.seconds, spectrum(study.wanted, model, energy_range=ends).seconds)
     assert study.floor_hours == pytest.approx(floor_seconds(study.wanted, model).sum() / 3600, rel=0.1)
     assert study.floor_hours <= study.hours[1] * (1 + 1e-9)
-    assert study.index == ("free" if gamma is None else gamma)
-    assert study.slices == (slices or 3)
+    assert study.settings.index == ("free" if gamma is None else gamma)
+    assert study.settings.slices == (slices or 3)
 
 
 @settings(max_examples=5, deadline=None)
@@ -135,9 +137,9 @@ def test_more_slices_never_cost_more(pilots, index, target, n_use, times):
         "n_use": n_use,
         "cost": CostModel(**dict(zip(names, times, strict=True))),
     }
-    hours = [allocation(pilots, slices=n, **how).hours[1] for n in (1, 2, 4, 8)]
+    hours = [allocation_study(pilots, StudySettings(slices=n, **how)).hours[1] for n in (1, 2, 4, 8)]
     assert (np.diff(hours) <= 0.05 * np.array(hours[:-1])).all()  # the spectrum within bins is not searched over
-    free = allocation(pilots, slices=2, **(how | {"index": "free"})).hours[1]
+    free = allocation_study(pilots, StudySettings(slices=2, **(how | {"index": "free"}))).hours[1]
     assert free <= hours[1] * 1.05
 
 
@@ -149,13 +151,13 @@ def test_more_slices_never_cost_more(pilots, index, target, n_use, times):
 def test_one_slice_with_the_index_of_the_pilot_is_the_study_of_statistics(pilots, name, n_use):
     """Without the promise, over the bins with a target."""
     pilot = pilots.event_names[name]
-    study = allocation(pilots, pilot=pilot, slices=1, index=2.0, n_use=n_use, cost=COST)
+    study = allocation_study(pilots, StudySettings(pilot=pilot, slices=1, index=2.0, n_use=n_use, cost=COST))
     ends = float(study.estimate.energy_min[0, 0]), float(study.estimate.energy_max[0, 0])
-    other = statistics(pilots, pilot=pilot, energy_range=ends, n_use=n_use, cost=COST)
-    assert (study.radius, study.viewcone) == (other.radius, other.viewcone)
+    other = statistics_study(pilots, StudySettings(pilot=pilot, energy_range=ends, n_use=n_use, cost=COST))
+    assert (study.settings.radius, study.settings.viewcone) == (other.settings.radius, other.settings.viewcone)
     assert study.estimate.n_events.sum() == pytest.approx(other.n_events, rel=1e-9)
     assert study.needed.value == pytest.approx(float(other.cost.cpu_hours), rel=1e-3)
-    assert study.n_use == other.n_use
+    assert study.settings.n_use == other.settings.n_use
 
 
 # ---------------------------------------------------------------- budgets
@@ -165,7 +167,7 @@ def test_one_slice_with_the_index_of_the_pilot_is_the_study_of_statistics(pilots
 def test_a_budget_scales_all_uncertainties(pilots, plain, share):
     """N ∝ hours and δ ∝ N^-1/2: the bins that decide stand at the factor, the others below."""
     hours = share * plain.hours[1]
-    study = allocation(pilots, budget=hours)
+    study = allocation_study(pilots, StudySettings(budget=hours))
     factor = share**-0.5
     assert study.factors[1] == pytest.approx(factor, rel=1e-9)
     assert study.factors[0] == pytest.approx((hours / plain.hours[0]) ** -0.5, rel=1e-9)
@@ -188,10 +190,10 @@ def test_a_budget_scales_all_uncertainties(pilots, plain, share):
 def test_a_target_scales_like_a_budget(pilots):
     """Where the effective area alone is asked for, half the uncertainty takes four times the hours (estimate)."""
     metrics = pilots.inputs.metrics.model_copy(update={"energy_estimate": None})
-    own = replace(pilots, inputs=replace(pilots.inputs, metrics=metrics), _plans={})
-    one, other = (allocation(own, target=target, slices=1, index=2.0) for target in (0.1, 0.05))
+    own = replace(pilots, inputs=replace(pilots.inputs, metrics=metrics), plans={})
+    one, other = (allocation_study(own, StudySettings(target=target, slices=1, index=2.0)) for target in (0.1, 0.05))
     assert other.needed.value == pytest.approx(4 * one.needed.value, rel=1e-9)
-    assert (one.target, other.target) == (0.1, 0.05)
+    assert (one.settings.target, other.settings.target) == (0.1, 0.05)
 
 
 def test_every_bin_gets_what_it_needs(plain):
@@ -206,46 +208,53 @@ def test_every_bin_gets_what_it_needs(plain):
 
 def test_the_plans_allocation_is_the_default(pilots):
     own = with_plan(pilots, slices=2, spectral_index=1.8, n_use=(2, 10))
-    study = allocation(own)
-    assert (study.slices, study.index) == (2, 1.8)
+    study = allocation_study(own)
+    assert (study.settings.slices, study.settings.index) == (2, 1.8)
     assert set(study.wanted.events) == {2, 10}
-    assert allocation(own, n_use=3).n_use == 3
-    assert allocation(own, index="free").hours[1] < study.hours[1]
-    assert allocation(own, slices=4).slices == 4
+    assert allocation_study(own, StudySettings(n_use=3)).settings.n_use == 3
+    assert allocation_study(own, StudySettings(index="free")).hours[1] < study.hours[1]
+    assert allocation_study(own, StudySettings(slices=4)).settings.slices == 4
 
 
 def test_indices_of_another_number_of_slices_are_free(pilots):
     own = with_plan(pilots, slices=2, spectral_index=(1.5, None))
-    assert allocation(own).index == (1.5, None)
-    study = allocation(own, slices=3)
-    assert study.index == "free"
+    assert allocation_study(own).settings.index == (1.5, None)
+    study = allocation_study(own, StudySettings(slices=3))
+    assert study.settings.index == "free"
     assert "here they are free" in " ".join(study.sentences)
 
 
 def test_cost(pilots, plain):
     own = with_plan(pilots, cost=None)
     with pytest.raises(ProdconfError, match="cost must be given, in the plan or with the question"):
-        allocation(own)
+        allocation_study(own)
     model = read_cost_model(COST)
-    assert allocation(own, cost=COST).table == allocation(own, cost=model).table
-    assert read_cost_model(allocation(own, cost=COST).cost) == model
+    assert (
+        allocation_study(own, StudySettings(cost=COST)).table == allocation_study(own, StudySettings(cost=model)).table
+    )
+    assert read_cost_model(allocation_study(own, StudySettings(cost=COST)).settings.cost) == model
     double = CostModel(**{name: 2 * getattr(model, name) for name in ("seconds_per_shower", "seconds_per_tev")})
     half = CostModel(**{name: getattr(model, name) for name in ("seconds_per_shower", "seconds_per_tev")})
-    assert allocation(own, cost=double).hours[1] == pytest.approx(2 * allocation(own, cost=half).hours[1])
-    assert read_cost_model(plain.cost) == pilots.inputs.cost
+    assert allocation_study(own, StudySettings(cost=double)).hours[1] == pytest.approx(
+        2 * allocation_study(own, StudySettings(cost=half)).hours[1]
+    )
+    assert read_cost_model(plain.settings.cost) == pilots.inputs.cost
 
 
 def test_limits_are_those_that_are_asked_for(pilots):
     asked = {"loss_fraction": 0.05, "confidence": 0.68, "sub_array": "large telescopes", "multiplicity": 3}
-    study, other = allocation(pilots, **asked), statistics(pilots, **asked)
-    assert (study.radius, study.viewcone) == (other.radius, other.viewcone)
-    assert study.confidence == 0.68
-    assert study.hours[1] < allocation(pilots).hours[1]
+    study, other = allocation_study(pilots, StudySettings(**asked)), statistics_study(pilots, StudySettings(**asked))
+    assert (study.settings.radius, study.settings.viewcone) == (other.settings.radius, other.settings.viewcone)
+    assert study.settings.confidence == 0.68
+    assert study.hours[1] < allocation_study(pilots).hours[1]
 
 
 def test_quantities_are_taken(pilots):
-    assert allocation(pilots, budget=10 * u.h).table == allocation(pilots, budget=10.0).table
-    assert allocation(pilots, budget=36000 * u.s).budget == pytest.approx(10)
+    assert (
+        allocation_study(pilots, StudySettings(budget=10 * u.h)).table
+        == allocation_study(pilots, StudySettings(budget=10.0)).table
+    )
+    assert allocation_study(pilots, StudySettings(budget=36000 * u.s)).settings.budget == pytest.approx(10)
 
 
 # ---------------------------------------------------------------- what is shown
@@ -253,7 +262,7 @@ def test_quantities_are_taken(pilots):
 
 @pytest.mark.parametrize("budget", [None, 10.0])
 def test_table_sentences_and_figure(pilots, budget):
-    study = allocation(pilots, budget=budget)
+    study = allocation_study(pilots, StudySettings(budget=budget))
     widths = {len(row) for row in study.table}
     assert widths == {7 if budget is None else 8}
     assert [row[0] for row in study.table[-3:]] == ["all slices", "one spectrum", "the least"]
@@ -268,8 +277,27 @@ def test_table_sentences_and_figure(pilots, budget):
         assert name in picture
 
 
+def test_the_best_number_of_uses_is_that_of_the_advisor(pilots, plain):
+    """Slice by slice, on the disc of the study; what is said of it names number, times and correlation."""
+    file, there = pilots.inputs.files[0][0], plain.proposed.n_events[0] > 0
+    ends = np.append(plain.proposed.energy_min[0, there], plain.proposed.energy_max[0, there][-1])
+    known = file.energy_edges[np.abs(np.log(file.energy_edges)[:, None] - np.log(ends)).argmin(axis=0)]
+    index, radius = plain.proposed.index[0, there], plain.settings.radius
+    other = advise(shower_reuse(file), pilots.inputs.cost, edges=known, index=index, radius=radius)
+    for name in ("n_use_best", "n_use_low", "n_use_high", "correlation", "cpu_time_best"):
+        np.testing.assert_array_equal(plain.advice[name], other[name], err_msg=name)
+    words = [one for one in plain.sentences if "best used" in one]
+    assert len(words) == len(other)
+    assert all(f"best used {row['n_use_best']:.0f} times" in one for row, one in zip(other, words, strict=True))
+
+
+def test_uses_that_corsika_does_not_take_are_compared_with_the_pilots(pilots):
+    assert (allocation_study(pilots, StudySettings(n_use=50)).advice["n_use"] == shared.N_USE).all()
+    assert (allocation_study(pilots, StudySettings(n_use=3)).advice["n_use"] == 3).all()
+
+
 def test_slices_that_cost_more_than_one_spectrum_are_said_to(pilots):
-    assert "times as much" in allocation(pilots, slices=1, index=10.0).sentences[0]
+    assert "times as much" in allocation_study(pilots, StudySettings(slices=1, index=10.0)).sentences[0]
 
 
 BAD = (
@@ -286,7 +314,7 @@ BAD = (
 @pytest.mark.parametrize(("name", "value"), BAD, ids=str)
 def test_bad_input_is_one_clear_sentence(pilots, name, value):
     with pytest.raises(ProdconfError, match=name) as caught:
-        allocation(pilots, **{name: value})
+        allocation_study(pilots, StudySettings(**{name: value}))
     assert "\n" not in str(caught.value)
 
 
@@ -296,6 +324,6 @@ def test_a_pilot_that_knows_no_bin_of_the_target_is_named(pilots):
     low, high = evaluation.energy_edges[bins[0] : bins[0] + 2] * [0.999, 1.001]
     beyond = metrics.uncertainty_effective_area.model_copy(update={"energy_min": low, "energy_max": high})
     only = metrics.model_copy(update={"uncertainty_effective_area": beyond, "energy_estimate": None})
-    own = replace(pilots, inputs=replace(pilots.inputs, metrics=only, cost=None), _plans={})
+    own = replace(pilots, inputs=replace(pilots.inputs, metrics=only, cost=None), plans={})
     with pytest.raises(ProdconfError, match="target must be known in one energy bin at least"):
-        allocation(own, cost=COST)
+        allocation_study(own, StudySettings(cost=COST))

@@ -10,9 +10,9 @@ from scipy import integrate
 from prodconf.core.errors import ProdconfError
 from prodconf.events.groups import PilotGroup
 from prodconf.plan.pointings import grid_of_pilots, plan_grid, plan_points
-from prodconf.studies.grid import MOST_POINTS, grid, pilot_window
-from prodconf.studies.pilots import plan_anew
-from prodconf.studies.statistics import statistics
+from prodconf.studies.grid import MOST_POINTS, grid_study, pilot_window
+from prodconf.studies.settings import StudySettings, plan_anew
+from prodconf.studies.statistics import statistics_study
 
 COST = {"seconds_per_shower": "4 s", "seconds_per_tev": "20 s / TeV", "bytes_per_event": "2 kB"}
 DEGREE2 = (180 / np.pi) ** 2
@@ -42,7 +42,7 @@ def solid_angle(zenith, azimuth=(0, 360)) -> float:
 @pytest.mark.parametrize("azimuth", [(0.0, 360.0), (90.0, 270.0), (300.0, 60.0)])
 def test_points_are_density_times_solid_angle(pilots, density, zenith, azimuth):
     """Within what the edge of the window cuts: about the square root of the number."""
-    study = grid(pilots, density=density, zenith=zenith, azimuth=azimuth)
+    study = grid_study(pilots, StudySettings(density=density, zenith=zenith, azimuth=azimuth))
     wanted = density * solid_angle(zenith, azimuth)
     assert study.n_points == pytest.approx(wanted, abs=1 + 1.5 * np.sqrt(wanted))
     rows = study.plan.grid
@@ -55,10 +55,10 @@ def test_points_are_density_times_solid_angle(pilots, density, zenith, azimuth):
 
 
 def test_by_default_the_window_is_that_of_the_pilots(pilots):
-    study = grid(pilots)
-    assert study.zenith == pilot_window(plan_anew(pilots)) == pytest.approx((20.0, 60.0), abs=1e-3)
-    assert study.azimuth == (0.0, 360.0)
-    assert study.density == 0.005
+    study = grid_study(pilots)
+    assert study.settings.zenith == pilot_window(plan_anew(pilots)) == pytest.approx((20.0, 60.0), abs=1e-3)
+    assert study.settings.azimuth == (0.0, 360.0)
+    assert study.settings.density == 0.005
     assert study.n_points == pytest.approx(0.005 * solid_angle((20, 60)), abs=8)
 
 
@@ -66,7 +66,7 @@ def test_by_default_the_window_is_that_of_the_pilots(pilots):
 
 
 def test_totals_are_sums_over_the_points(pilots):
-    study = grid(pilots, density=0.01)
+    study = grid_study(pilots, StudySettings(density=0.01))
     plan, own = plan_anew(pilots), study.plan.grid
     rows, arrays = plan_points(
         plan.limits,
@@ -106,15 +106,17 @@ def test_at_the_pilots_own_pointings_points_are_the_grid_of_the_plan(sample, pil
 
 def test_a_window_around_a_pilot_needs_what_the_pilot_needs(pilots):
     """Pointings within a hundredth of a degree in zenith of a pilot, and few degrees of azimuth."""
-    study = grid(pilots, density=1.0, zenith=(59.9, 60.0 - 1e-4), azimuth=(0.0, 20.0))
+    study = grid_study(pilots, StudySettings(density=1.0, zenith=(59.9, 60.0 - 1e-4), azimuth=(0.0, 20.0)))
     name = next(one for one in pilots.event_names if one.startswith("zenith 60°, azimuth 0°"))
-    assert study.n_events / study.n_points == pytest.approx(statistics(pilots, pilot=name).n_events, rel=0.05)
+    assert study.n_events / study.n_points == pytest.approx(
+        statistics_study(pilots, StudySettings(pilot=name)).n_events, rel=0.05
+    )
 
 
 @pytest.mark.parametrize("n_use", [None, 1, 25])
 def test_cost_by_hand(pilots, n_use):
     """Every pointing by itself: whole showers, mean energy of the thrown spectrum by quadrature."""
-    study = grid(pilots, density=0.004, cost=COST, n_use=n_use, spectral_index=2.4)
+    study = grid_study(pilots, StudySettings(density=0.004, cost=COST, n_use=n_use, spectral_index=2.4))
     hours = storage = 0.0
     uses = n_use or shared.N_USE
     for row in study.plan.grid:
@@ -139,7 +141,7 @@ def test_questions_are_those_of_the_plan(pilots):
         "sub_array": "large telescopes",
         "multiplicity": 1,
     }
-    study, plan = grid(pilots, density=0.004, **asked), plan_anew(pilots, **asked)
+    study, plan = grid_study(pilots, StudySettings(density=0.004, **asked)), plan_anew(pilots, StudySettings(**asked))
     rows, _ = plan_points(
         plan.limits,
         plan.evaluations,
@@ -149,13 +151,15 @@ def test_questions_are_those_of_the_plan(pilots):
         nsb_level=np.full(study.n_points, 0.24),
     )
     assert study.n_events == pytest.approx(float(rows["n_events"].sum()), rel=1e-12)
-    assert study.n_events != pytest.approx(grid(pilots, density=0.004).n_events, rel=1e-3)
+    assert study.n_events != pytest.approx(grid_study(pilots, StudySettings(density=0.004)).n_events, rel=1e-3)
 
 
 def test_a_finer_target_needs_more_by_the_square(pilots):
     metrics = pilots.inputs.metrics.model_copy(update={"energy_estimate": None})
-    own = replace(pilots, inputs=replace(pilots.inputs, metrics=metrics), _plans={})
-    assert grid(own, target=0.01).n_events == pytest.approx(grid(own, target=0.05).n_events * 25, rel=1e-9)
+    own = replace(pilots, inputs=replace(pilots.inputs, metrics=metrics), plans={})
+    assert grid_study(own, StudySettings(target=0.01)).n_events == pytest.approx(
+        grid_study(own, StudySettings(target=0.05)).n_events * 25, rel=1e-9
+    )
 
 
 # ---------------------------------------------------------------- refusals
@@ -195,14 +199,14 @@ def test_a_finer_target_needs_more_by_the_square(pilots):
 )
 def test_bad_questions_are_refused_in_one_sentence(pilots, asked, words):
     with pytest.raises(ProdconfError, match=words) as caught:
-        grid(pilots, **asked)
+        grid_study(pilots, StudySettings(**asked))
     assert "\n" not in str(caught.value)
 
 
 def test_the_policy_outside_the_pilots_is_the_plans(sample, tmp_path):
     asked = {"zenith": ["20 deg"], "azimuth": ["0 deg"], "nsb_level": [0.24], "outside": "nearest"}
     pilots = shared.read_pilots(shared.changed(sample, tmp_path, grid=asked))
-    study = grid(pilots, zenith=(5.0, 30.0), density=0.02)
+    study = grid_study(pilots, StudySettings(zenith=(5.0, 30.0), density=0.02))
     assert study.plan.grid["outside_pilots"].any()
     assert np.isfinite(study.n_events)
 
@@ -212,11 +216,11 @@ def test_pilots_by_one_azimuth_say_what_they_cannot(small_sample):
     pilots = shared.read_once(small_sample.configuration)
     assert isinstance(pilots.inputs.groups[0], PilotGroup)
     with pytest.raises(ProdconfError, match="azimuth 0 deg"):
-        grid(pilots)
+        grid_study(pilots)
 
 
 def test_the_figure_shows_every_pointing(pilots):
-    study = grid(pilots, density=0.01)
+    study = grid_study(pilots, StudySettings(density=0.01))
     figure = study.figure
     sizes = [len(one.get_offsets()) for one in figure.axes[0].collections]
     assert sum(sizes) == study.n_points

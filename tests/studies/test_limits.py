@@ -17,7 +17,8 @@ from prodconf.formulas import power_law
 from prodconf.formulas.loss_tails import TailLimit, Verdict
 from prodconf.limits.pilots import PilotLimits, PilotPoint
 from prodconf.limits.production import derive_limits
-from prodconf.studies.limits import limits, savings
+from prodconf.studies.limits import limits_study, savings
+from prodconf.studies.settings import StudySettings
 from prodconf.toys.models import TELESCOPES
 
 QUANTITIES = ("energy", "radius", "viewcone")
@@ -69,20 +70,22 @@ def test_limits_are_those_of_the_calculator(sample, pilots, telescopes, sub_arra
         )
         for loss in (0.0, 1e-4, 1e-3, 0.0123, 0.05, 0.1):
             wanted = calculator.limits(loss)
-            study = limits(
+            study = limits_study(
                 pilots,
-                pilot=name,
-                sub_array=sub_array,
-                multiplicity=multiplicity,
-                loss_fraction=loss,
-                confidence=confidence,
+                StudySettings(
+                    pilot=name,
+                    sub_array=sub_array,
+                    multiplicity=multiplicity,
+                    loss_fraction=loss,
+                    confidence=confidence,
+                ),
             )
             for quantity in QUANTITIES:
                 assert getattr(study.record, quantity) == getattr(wanted, quantity)  # value, interval, verdict, reason
             assert study.record.n_triggered == wanted.n_triggered
             assert study.record.notes == wanted.notes
-            assert (study.pilot, study.multiplicity) == (name, multiplicity)
-            assert (study.loss_fraction, study.confidence) == (loss, confidence)
+            assert (study.settings.pilot, study.settings.multiplicity) == (name, multiplicity)
+            assert (study.settings.loss_fraction, study.settings.confidence) == (loss, confidence)
             if loss <= 0.05:  # the calculator reads deeper tails for the joint loss of a large one
                 assert study.share_lost == wanted.joint_guaranteed.fraction
 
@@ -94,25 +97,23 @@ def test_limits_are_those_of_a_production(sample, pilots):
     records = {(one.point.zenith, one.point.azimuth, one.sub_array): one for one in found.pilots}
     assert len(records) == 8
     for name, one in product(names, sub_arrays):
-        study = limits(
+        study = limits_study(
             pilots,
-            pilot=name,
-            sub_array=one.name,
-            multiplicity=one.multiplicity,
-            loss_fraction=0.03,
-            confidence=0.9,
+            StudySettings(
+                pilot=name, sub_array=one.name, multiplicity=one.multiplicity, loss_fraction=0.03, confidence=0.9
+            ),
         )
         wanted = records[study.record.point.zenith, study.record.point.azimuth, one.name]
         assert [getattr(study.record, q) for q in QUANTITIES] == [getattr(wanted, q) for q in QUANTITIES]
 
 
 def test_defaults_are_the_plans(sample, pilots):
-    study, plan = limits(pilots), shared.plan_once(sample)
+    study, plan = limits_study(pilots), shared.plan_once(sample)
     row = plan.limits[0]
     assert row["lower_energy_limit_guaranteed"].to_value("TeV") == study.record.energy.guaranteed
     assert row["upper_radius_limit_guaranteed"].to_value("m") == study.record.radius.guaranteed
     assert row["viewcone_radius_guaranteed"].to_value("deg") == study.record.viewcone.guaranteed
-    assert (study.loss_fraction, study.confidence, study.multiplicity) == (0.01, 0.95, 2)
+    assert (study.settings.loss_fraction, study.settings.confidence, study.settings.multiplicity) == (0.01, 0.95, 2)
 
 
 # ---------------------------------------------------------------- what is saved and lost
@@ -178,7 +179,9 @@ def test_the_share_lost_is_that_of_all_events_of_the_file(sample, pilots, telesc
     for name in pilots.trigger_names:
         events = all_events(file_of(sample, name), telescopes, multiplicity)
         for loss in (1e-3, 0.02, 0.1):
-            study = limits(pilots, pilot=name, sub_array=sub_array, multiplicity=multiplicity, loss_fraction=loss)
+            study = limits_study(
+                pilots, StudySettings(pilot=name, sub_array=sub_array, multiplicity=multiplicity, loss_fraction=loss)
+            )
             cut = {quantity: getattr(study.record, quantity).guaranteed for quantity in QUANTITIES}
             lost = (events["energy"] < cut["energy"]) | (events["radius"] > cut["radius"])
             lost |= events["viewcone"] > cut["viewcone"]
@@ -213,8 +216,14 @@ def test_a_larger_loss_or_a_lower_confidence_never_widens_a_limit(pilots, data, 
         "multiplicity": multiplicity,
     }
     pairs = [
-        [limits(pilots, **chosen, loss_fraction=loss, confidence=sure[0]).record for loss in losses],
-        [limits(pilots, **chosen, loss_fraction=losses[0], confidence=one).record for one in reversed(sure)],
+        [
+            limits_study(pilots, StudySettings(**chosen, loss_fraction=loss, confidence=sure[0])).record
+            for loss in losses
+        ],
+        [
+            limits_study(pilots, StudySettings(**chosen, loss_fraction=losses[0], confidence=one)).record
+            for one in reversed(sure)
+        ],
     ]
     for strict, loose in pairs:
         for quantity in QUANTITIES:
@@ -227,7 +236,10 @@ def test_a_larger_loss_or_a_lower_confidence_never_widens_a_limit(pilots, data, 
 
 def test_more_telescopes_asked_for_are_fewer_triggers(pilots):
     for sub_array, most in (("full array", 6), ("large telescopes", 4)):
-        found = [limits(pilots, sub_array=sub_array, multiplicity=m).record.n_triggered for m in range(1, most + 1)]
+        found = [
+            limits_study(pilots, StudySettings(sub_array=sub_array, multiplicity=m)).record.n_triggered
+            for m in range(1, most + 1)
+        ]
         assert found == sorted(found, reverse=True)
         assert found[-1] > 0
 
@@ -252,7 +264,7 @@ def test_more_telescopes_asked_for_are_fewer_triggers(pilots):
 )
 def test_bad_questions_are_refused_in_one_sentence(pilots, asked, words):
     with pytest.raises(ProdconfError, match=words) as caught:
-        limits(pilots, **asked)
+        limits_study(pilots, StudySettings(**asked))
     assert "\n" not in str(caught.value)
 
 
@@ -260,5 +272,5 @@ def test_a_sub_array_that_never_triggered_says_so(sample, tmp_path):
     arrays = {"some": {"telescopes": [*LARGE], "multiplicity": 2}, "absent": {"telescopes": ["XST-01"]}}
     pilots = shared.read_pilots(shared.changed(sample, tmp_path, sub_arrays=arrays, dl2_events=None))
     with pytest.raises(ProdconfError, match="XST-01"):
-        limits(pilots, sub_array="absent")
-    assert limits(pilots, sub_array="some").record.n_triggered > 0
+        limits_study(pilots, StudySettings(sub_array="absent"))
+    assert limits_study(pilots, StudySettings(sub_array="some")).record.n_triggered > 0

@@ -15,9 +15,9 @@ from prodconf.core.errors import ProdconfError
 from prodconf.jobs.cost import COST_UNITS, CostModel, cost_entry, read_cost_model
 from prodconf.limits.table import write_limits
 from prodconf.studies import panels as study_panels
-from prodconf.studies.allocation import allocation
-from prodconf.studies.grid import grid
-from prodconf.studies.limits import limits
+from prodconf.studies.allocation import allocation_study
+from prodconf.studies.grid import grid_study
+from prodconf.studies.limits import limits_study
 from prodconf.studies.panels import (
     Answer,
     Control,
@@ -28,14 +28,14 @@ from prodconf.studies.panels import (
     sentences_html,
     table_html,
 )
-from prodconf.studies.settings import ALLOCATION, GRID, LIMITS, STATISTICS, StudySettings, load_settings
-from prodconf.studies.statistics import statistics
+from prodconf.studies.settings import StudySettings, load_settings
+from prodconf.studies.statistics import statistics_study
 
 STUDIES = {
-    "limits": (limits, LIMITS),
-    "statistics": (statistics, STATISTICS),
-    "allocation": (allocation, ALLOCATION),
-    "grid": (grid, GRID),
+    "limits": limits_study,
+    "statistics": statistics_study,
+    "allocation": allocation_study,
+    "grid": grid_study,
 }
 HOSTILE = "<script>alert('x')</script>"
 
@@ -98,13 +98,13 @@ def shown(studio: Studio) -> Answer:
 def check(studio: Studio) -> None:
     """Check that the panel shows the answer of the plain function, or one message and no figure."""
     name = list(studio.panels)[studio.tabs.selected_index]
-    function, names = STUDIES[name]
+    function = STUDIES[name]
     answer = shown(studio)
     assert "Traceback" not in answer.words.value
     assert "should not have happened" not in answer.words.value
     study, message = None, ""
     try:
-        study = function(studio.pilots, **studio.settings.chosen(names))
+        study = function(studio.pilots, studio.settings)
     except ProdconfError as error:
         message = str(error)
     if study is None:
@@ -128,7 +128,7 @@ def choose_tab(studio: Studio, name: str) -> None:
 
 
 def test_all_tabs_show_the_plan(studio):
-    for name, (function, _) in STUDIES.items():
+    for name, function in STUDIES.items():
         choose_tab(studio, name)
         check(studio)
         assert studio.panels[name].answer.study.table == function(studio.pilots).table
@@ -190,7 +190,7 @@ def test_an_end_that_cannot_be_answered_leaves_no_old_figure(studio):
     assert (shown(studio).figure.value, "radius must be above 0" in shown(studio).words.value) == ("", True)
     radius.value = 500
     check(studio)
-    assert shown(studio).study.radius == 500
+    assert shown(studio).study.settings.radius == 500
 
 
 @settings(max_examples=5, deadline=None)
@@ -212,7 +212,7 @@ def test_every_pilot_can_be_chosen(studio, pilots):
         for tab in STUDIES:
             choose_tab(studio, tab)
             check(studio)
-        assert studio.panels["limits"].answer.study.pilot == name
+        assert studio.panels["limits"].answer.study.settings.pilot == name
 
 
 def test_a_hidden_tab_is_answered_when_it_is_seen(studio):
@@ -235,8 +235,8 @@ def test_controls_show_what_the_plan_takes(studio):
     assert controls["target"].widget.value == pytest.approx(0.05)
     assert controls["n_use"].widget.value == shared.N_USE
     study = studio.panels["statistics"].answer.study
-    assert controls["viewcone"].widget.value == pytest.approx(study.viewcone, abs=0.06)
-    assert controls["radius"].widget.value == pytest.approx(study.radius, abs=6)
+    assert controls["viewcone"].widget.value == pytest.approx(study.settings.viewcone, abs=0.06)
+    assert controls["radius"].widget.value == pytest.approx(study.settings.radius, abs=6)
     assert controls["zenith"].widget.value == pytest.approx((20, 60), abs=1)
     assert studio.settings == StudySettings()  # showing is not setting
 
@@ -266,12 +266,12 @@ def test_another_sub_array_keeps_the_multiplicity_possible(studio):
     controls = studio.panels["limits"].controls
     controls["multiplicity"].widget.value = 6
     check(studio)
-    assert shown(studio).study.multiplicity == 6
+    assert shown(studio).study.settings.multiplicity == 6
     controls["sub_array"].widget.value = "large telescopes"
     check(studio)
     assert shown(studio).study is not None
     assert controls["multiplicity"].widget.max == 4
-    assert controls["multiplicity"].widget.value == shown(studio).study.multiplicity == 2
+    assert controls["multiplicity"].widget.value == shown(studio).study.settings.multiplicity == 2
     controls["multiplicity"].widget.value = 4
     check(studio)
     controls["sub_array"].widget.value = "full array"
@@ -330,13 +330,13 @@ def test_a_switch_and_its_slider_are_one_setting(studio):
         assert studio.settings.budget == budget.number.widget.value
         assert not budget.number.widget.disabled
         check(studio)
-        assert shown(studio).study.budget == studio.settings.budget
+        assert shown(studio).study.settings.budget == studio.settings.budget
         budget.switch.widget.value = False
         assert studio.settings.budget is None
         check(studio)
     index.switch.widget.value = True
     index.number.widget.value = 1.55
-    assert studio.settings.index == shown(studio).study.index == 1.55
+    assert studio.settings.index == shown(studio).study.settings.index == 1.55
     check(studio)
     index.switch.widget.value = False
     assert studio.settings.index == "free"
@@ -532,8 +532,8 @@ def test_settings_beyond_the_controls_are_shown_at_their_ends(studio):
     for tab in STUDIES:
         choose_tab(studio, tab)
         check(studio)
-    assert studio.panels["statistics"].answer.study.n_use == 900
-    assert studio.panels["limits"].answer.study.confidence == 0.77
+    assert studio.panels["statistics"].answer.study.settings.n_use == 900
+    assert studio.panels["limits"].answer.study.settings.confidence == 0.77
 
 
 # ---------------------------------------------------------------- what must not happen
@@ -670,7 +670,7 @@ def test_two_studios_do_not_share_settings(pilots, tmp_path):
     one, other = Studio(pilots, folder=tmp_path), Studio(pilots, folder=tmp_path)
     one.panels["limits"].controls["loss_fraction"].widget.value = 0.1
     assert other.settings == StudySettings()
-    assert other.panels["limits"].answer.study.loss_fraction == 0.01
+    assert other.panels["limits"].answer.study.settings.loss_fraction == 0.01
 
 
 def test_settings_to_start_from(pilots, tmp_path):
@@ -678,5 +678,5 @@ def test_settings_to_start_from(pilots, tmp_path):
     studio = Studio(pilots, start, folder=tmp_path)
     assert studio.settings == start
     check(studio)
-    assert studio.panels["limits"].answer.study.pilot == pilots.trigger_names[2]
+    assert studio.panels["limits"].answer.study.settings.pilot == pilots.trigger_names[2]
     assert studio.pilot.widget.value == pilots.trigger_names[2]

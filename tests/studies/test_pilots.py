@@ -17,18 +17,11 @@ from prodconf.events.sub_arrays import SubArray
 from prodconf.limits.pilots import LimitRequest
 from prodconf.plan.configuration import read_configuration, write_configuration
 from prodconf.plan.main_job import plan_production, plan_sub_arrays
-from prodconf.studies.grid import grid
-from prodconf.studies.limits import limits
-from prodconf.studies.pilots import (
-    changed_configuration,
-    choose,
-    largest_loss,
-    multiplicities,
-    place_name,
-    plan_anew,
-    read_pilots,
-)
-from prodconf.studies.statistics import statistics
+from prodconf.studies.grid import grid_study
+from prodconf.studies.limits import limits_study
+from prodconf.studies.pilots import choose, largest_loss, multiplicities, place_name, read_pilots
+from prodconf.studies.settings import StudySettings, changed_configuration, plan_anew
+from prodconf.studies.statistics import statistics_study
 
 
 @pytest.fixture(scope="session")
@@ -79,8 +72,8 @@ def test_a_small_memory_is_respected_and_the_loss_beyond_it_refused(sample):
     pilots = read_pilots(sample, memory=1.0)
     plan = pilots.configuration.loss_fraction
     assert plan <= pilots.largest_loss < 2 * plan
-    whole = limits(read_once(sample))
-    assert limits(pilots).record.energy == whole.record.energy
+    whole = limits_study(read_once(sample))
+    assert limits_study(pilots).record.energy == whole.record.energy
 
 
 def test_names_of_places():
@@ -125,8 +118,8 @@ def test_a_plan_anew_without_changes_is_the_plan(sample, pilots):
 )
 def test_a_plan_anew_is_the_plan_of_the_changed_configuration(sample, pilots, changes, tmp_path):
     """The numbers are those of reading everything again; but limits keep the spectrum that they were read with."""
-    again = plan_anew(pilots, **changes)
-    configuration = changed_configuration(pilots, **changes)
+    again = plan_anew(pilots, StudySettings(**changes))
+    configuration = changed_configuration(pilots, StudySettings(**changes))
     write_configuration(configuration, tmp_path / "plan.yml", folder=sample.parent)
     plan = plan_production(tmp_path / "plan.yml")
     assert plan.configuration.model_dump(exclude={"reduced_events", "dl2_events", "metrics"}) == (
@@ -143,13 +136,13 @@ def test_a_plan_anew_is_the_plan_of_the_changed_configuration(sample, pilots, ch
 
 
 def test_plans_are_remembered_but_not_for_ever(pilots):
-    own = replace(pilots, _plans={})
-    first = plan_anew(own, loss_fraction=0.02)
-    assert plan_anew(own, loss_fraction=0.02) is first
+    own = replace(pilots, plans={})
+    first = plan_anew(own, StudySettings(loss_fraction=0.02))
+    assert plan_anew(own, StudySettings(loss_fraction=0.02)) is first
     for number in range(9):
-        plan_anew(own, confidence=0.5 + number / 50)
-    assert len(own._plans) <= 8
-    assert plan_anew(own, loss_fraction=0.02) is not first
+        plan_anew(own, StudySettings(confidence=0.5 + number / 50))
+    assert len(own.plans) <= 8
+    assert plan_anew(own, StudySettings(loss_fraction=0.02)) is not first
 
 
 @pytest.mark.parametrize(
@@ -170,7 +163,7 @@ def test_plans_are_remembered_but_not_for_ever(pilots):
 )
 def test_values_out_of_range_are_refused_in_one_sentence(pilots, changes, words):
     with pytest.raises(ProdconfError, match=words) as caught:
-        plan_anew(pilots, **changes)
+        plan_anew(pilots, StudySettings(**changes))
     assert "\n" not in str(caught.value)
 
 
@@ -184,15 +177,22 @@ def test_pickled_pilots_answer_when_their_files_are_gone(sample, pilots, tmp_pat
     kept = pickle.dumps(read_pilots(place / "plan.yml"))
     shutil.rmtree(place)
     again = pickle.loads(kept)
-    for study in (limits, statistics, grid):
+    for study in (limits_study, statistics_study, grid_study):
         assert study(again).table == study(pilots).table
     name = again.event_names[-1]
-    one = statistics(again, pilot=name, target=0.03, spectral_index=2.4, n_use=3, energy_range=(0.1, 10.0))
+    one = statistics_study(
+        again, StudySettings(pilot=name, target=0.03, spectral_index=2.4, n_use=3, energy_range=(0.1, 10.0))
+    )
     assert (
         one.table
-        == statistics(pilots, pilot=name, target=0.03, spectral_index=2.4, n_use=3, energy_range=(0.1, 10.0)).table
+        == statistics_study(
+            pilots, StudySettings(pilot=name, target=0.03, spectral_index=2.4, n_use=3, energy_range=(0.1, 10.0))
+        ).table
     )
-    assert grid(again, density=0.02, confidence=0.9).table == grid(pilots, density=0.02, confidence=0.9).table
+    assert (
+        grid_study(again, StudySettings(density=0.02, confidence=0.9)).table
+        == grid_study(pilots, StudySettings(density=0.02, confidence=0.9)).table
+    )
 
 
 def test_mappings_and_configurations_are_taken(sample, monkeypatch, pilots):
@@ -202,7 +202,7 @@ def test_mappings_and_configurations_are_taken(sample, monkeypatch, pilots):
     short["sub_arrays"] = {"full array": short["sub_arrays"]["full array"]}
     one = read_pilots(short)
     assert one.folder == Path.cwd()
-    assert limits(one).table == limits(pilots).table
+    assert limits_study(one).table == limits_study(pilots).table
     assert plan_sub_arrays(configuration)[0].name == "full array"
 
 

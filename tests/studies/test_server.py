@@ -20,11 +20,12 @@ import study_sample as shared
 
 from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.studies import server as studio
-from prodconf.studies.allocation import allocation
-from prodconf.studies.grid import grid
-from prodconf.studies.limits import limits
+from prodconf.studies.allocation import allocation_study
+from prodconf.studies.grid import grid_study
+from prodconf.studies.limits import limits_study
 from prodconf.studies.server import is_loopback, open_page, serve_studio
-from prodconf.studies.statistics import statistics
+from prodconf.studies.settings import StudySettings
+from prodconf.studies.statistics import statistics_study
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "website"))
 
@@ -140,7 +141,7 @@ def test_a_page_opens_the_pilots_of_its_server(monkeypatch, pilots, tmp_path):
         pickle.dump((pilots, tmp_path), stream)
     monkeypatch.setenv("PRODCONF_STUDIO", str(tmp_path))
     page = open_page()
-    assert page.panels["limits"].answer.study.table == limits(pilots).table
+    assert page.panels["limits"].answer.study.table == limits_study(pilots).table
     assert page.children[-1].folder == tmp_path
 
 
@@ -319,64 +320,76 @@ def on_steps(readout: str, low: float = -4.0, step: float = 0.02) -> float:
 
 def move_each(page: Page, pilots) -> None:
     """Move sliders with the keyboard in all tabs; the table must show what the plain function returns."""
-    page.stays(lambda: limits(pilots).table)
+    page.stays(lambda: limits_study(pilots).table)
     page.press("multiplicity", "ArrowRight")
-    page.wait_for(lambda: limits(pilots, multiplicity=int(page.readout("multiplicity"))).table)
+    page.wait_for(lambda: limits_study(pilots, StudySettings(multiplicity=int(page.readout("multiplicity")))).table)
     assert page.readout("multiplicity") == "3"
     page.press("loss fraction", "ArrowRight")
     loss = {}
 
     def limits_shown():
         loss["loss_fraction"] = on_steps(page.readout("loss fraction"))
-        return limits(pilots, multiplicity=3, **loss).table
+        return limits_study(pilots, StudySettings(multiplicity=3, **loss)).table
 
     page.wait_for(limits_shown)
     assert loss["loss_fraction"] > 0.0101
     page.choose("statistics")
     asked = {"multiplicity": 3, **loss}
-    page.stays(lambda: statistics(pilots, **asked).table)
+    page.stays(lambda: statistics_study(pilots, StudySettings(**asked)).table)
     page.press("uses of a shower", "ArrowRight")
-    page.wait_for(lambda: statistics(pilots, **asked, n_use=int(page.readout("uses of a shower"))).table)
+    page.wait_for(
+        lambda: statistics_study(pilots, StudySettings(**asked, n_use=int(page.readout("uses of a shower")))).table
+    )
     assert page.readout("uses of a shower") == str(shared.N_USE + 1)
     asked |= {"n_use": shared.N_USE + 1}
-    page.stays(lambda: statistics(pilots, **asked).table)
+    page.stays(lambda: statistics_study(pilots, StudySettings(**asked)).table)
     before = float(page.readout("radius"))
     page.press("radius", "ArrowRight")
-    page.wait_for(lambda: statistics(pilots, **asked, radius=float(page.readout("radius"))).table)
+    page.wait_for(lambda: statistics_study(pilots, StudySettings(**asked, radius=float(page.readout("radius")))).table)
     assert float(page.readout("radius")) > before
     asked |= move_allocation(page, pilots, asked)
     page.choose("grid")
-    page.stays(lambda: grid(pilots, **asked).table)
+    page.stays(lambda: grid_study(pilots, StudySettings(**asked)).table)
     page.press("pointings per deg", "ArrowRight")
-    page.wait_for(lambda: grid(pilots, **asked, density=on_steps(page.readout("pointings per deg"))).table)
+    page.wait_for(
+        lambda: grid_study(pilots, StudySettings(**asked, density=on_steps(page.readout("pointings per deg")))).table
+    )
     assert float(page.readout("pointings per deg")) > 0.00501
 
 
 def move_allocation(page: Page, pilots, asked: dict) -> dict:
     """Move the sliders of the allocation and its two switches; return what other panels share."""
     page.choose("allocation")
-    page.stays(lambda: allocation(pilots, **asked).table)
+    page.stays(lambda: allocation_study(pilots, StudySettings(**asked)).table)
     page.press("slices of energy", "ArrowRight")
     own = asked | {"slices": 4}
-    page.wait_for(lambda: allocation(pilots, **own).table)
+    page.wait_for(lambda: allocation_study(pilots, StudySettings(**own)).table)
     assert page.readout("slices of energy") == "4"
     page.page.get_by_text("fix the index").click()
     page.press("spectral index", "ArrowRight")
     own["index"] = 2.05
-    page.wait_for(lambda: allocation(pilots, **own).table)
+    page.wait_for(lambda: allocation_study(pilots, StudySettings(**own)).table)
     page.page.get_by_text("spend a budget").click()
     page.press("CPU-hours", "ArrowRight")
-    page.wait_for(lambda: allocation(pilots, **own, budget=on_steps(page.readout("CPU-hours"), low=-1.0)).table)
+    page.wait_for(
+        lambda: (
+            allocation_study(pilots, StudySettings(**own, budget=on_steps(page.readout("CPU-hours"), low=-1.0))).table
+        )
+    )
     page.page.get_by_text("spend a budget").click()
     page.press("uses of a shower", "ArrowRight")
     own["n_use"] += 1
     page.press("target uncertainty", "ArrowRight")
     page.wait_for(
-        lambda: allocation(pilots, **own, target=on_steps(page.readout("target uncertainty"), np.log10(0.002))).table
+        lambda: (
+            allocation_study(
+                pilots, StudySettings(**own, target=on_steps(page.readout("target uncertainty"), np.log10(0.002)))
+            ).table
+        )
     )
     page.page.get_by_role("button", name="as planned").locator("visible=true").click()
     asked = {name: value for name, value in asked.items() if name != "n_use"}
-    page.wait_for(lambda: allocation(pilots, **asked).table)
+    page.wait_for(lambda: allocation_study(pilots, StudySettings(**asked)).table)
     return {"n_use": shared.N_USE}
 
 

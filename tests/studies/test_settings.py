@@ -12,15 +12,11 @@ from astropy import units as u
 from prodconf.core.errors import ProdconfError
 from prodconf.plan.configuration import read_configuration
 from prodconf.plan.main_job import plan_production
-from prodconf.studies.allocation import allocation
-from prodconf.studies.grid import grid
-from prodconf.studies.limits import limits
+from prodconf.studies.allocation import allocation_study
+from prodconf.studies.grid import grid_study
+from prodconf.studies.limits import limits_study
 from prodconf.studies.pilots import evaluate
 from prodconf.studies.settings import (
-    ALLOCATION,
-    GRID,
-    LIMITS,
-    STATISTICS,
     StudySettings,
     _fixed,
     load_settings,
@@ -28,7 +24,7 @@ from prodconf.studies.settings import (
     settings_configuration,
     settings_of,
 )
-from prodconf.studies.statistics import statistics
+from prodconf.studies.statistics import statistics_study
 
 LARGE = "large telescopes"
 ALL = StudySettings(
@@ -65,8 +61,8 @@ def pilots(sample):
 
 def same_answers(pilots, one: StudySettings, other: StudySettings) -> None:
     """Check that the studies answer the same with both."""
-    for study, names in ((limits, LIMITS), (statistics, STATISTICS), (allocation, ALLOCATION), (grid, GRID)):
-        assert study(pilots, **one.chosen(names)).table == study(pilots, **other.chosen(names)).table
+    for study in (limits_study, statistics_study, allocation_study, grid_study):
+        assert study(pilots, one).table == study(pilots, other).table
 
 
 @pytest.mark.parametrize(
@@ -82,7 +78,7 @@ def test_the_saved_plan_has_the_numbers_of_the_study(pilots, settings, tmp_path)
     """Limits of the sub-array, and events at the pilots, with limits from the plan."""
     save_settings(pilots, settings, tmp_path / "study.yml")
     plan = plan_production(tmp_path / "study.yml")
-    own = limits(pilots, **settings.chosen(LIMITS)).record
+    own = limits_study(pilots, settings).record
     row = next(
         row
         for row in plan.limits
@@ -93,13 +89,16 @@ def test_the_saved_plan_has_the_numbers_of_the_study(pilots, settings, tmp_path)
     assert row["lower_energy_limit_guaranteed"].to_value("TeV") == own.energy.guaranteed
     assert row["upper_radius_limit_guaranteed"].to_value("m") == own.radius.guaranteed
     assert row["viewcone_radius_guaranteed"].to_value("deg") == own.viewcone.guaranteed
-    planned = {name: getattr(settings, name) for name in (*LIMITS[1:], "target", "spectral_index")}
+    planned = ("sub_array", "multiplicity", "loss_fraction", "confidence", "target", "spectral_index")
+    planned = {name: getattr(settings, name) for name in planned}
     events = plan.grid[plan.grid["array_name"] == "production"]
     for name in pilots.event_names:
         zenith, azimuth = (float(word.split()[1].rstrip("°")) for word in name.split(", ")[:2])
         near = np.abs(events["zenith"].value - zenith) + np.abs(events["azimuth"].value - azimuth) < 0.1
         (number,) = events["n_events"][near]
-        assert statistics(pilots, pilot=name, **planned).n_events == pytest.approx(number, rel=1e-12)
+        assert statistics_study(pilots, StudySettings(pilot=name, **planned)).n_events == pytest.approx(
+            number, rel=1e-12
+        )
 
 
 def test_another_spectrum_of_the_saved_plan_changes_the_limits_that_a_plan_derives(pilots, tmp_path):
