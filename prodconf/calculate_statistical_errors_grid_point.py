@@ -19,7 +19,7 @@ from .core.checks import require_finite, require_path, require_positive, require
 from .core.errors import ProdconfError, ProdconfWarning
 from .events.dl2 import DL2File
 from .formulas import binomial
-from .formulas.energy_threshold import EnergyThreshold, energy_threshold
+from .formulas.energy_threshold import EnergyCounts, EnergyThreshold, energy_threshold
 from .precision.area import Axis, EffectiveArea, measure_effective_area
 from .precision.counts import EventCounts, count_events
 from prodconf.precision.energy import (
@@ -431,13 +431,10 @@ class _Threshold(_EnergyErrors):
         """
         area = self._area
         design = np.where(area.n_passed > 0, area.n_passed / np.where(area.n_passed > 0, area.n_effective, 1.0), 1.0)
+        whole = float(binomial.effective_area(1.0, self.file.core_scatter_max, self.file.header.core_scatter_min))
         return energy_threshold(
-            area.energy_edges,
-            area.n_passed,
-            area.n_simulated,
+            EnergyCounts(area.energy_edges, area.n_passed, area.n_simulated, design, whole),
             fraction=require_scalar("requested_eff_area_fraction", requested_eff_area_fraction),
-            area=float(binomial.effective_area(1.0, self.file.core_scatter_max, self.file.header.core_scatter_min)),
-            design_effect=design,
             reference_energy=_one_energy("reference_energy", reference_energy),
             level=require_scalar("confidence", confidence),
         )

@@ -8,10 +8,10 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ..core.checks import require_positive, require_probability
-from ..core.errors import ProdconfError, ProdconfWarning
+from ..core.checks import Array, fit_together, require_positive, require_probability
+from ..core.errors import ArgumentError, ProdconfWarning
 
 # %% auto #0
 __all__ = ['efficiency', 'effective_area', 'relative_uncertainty', 'effective_count', 'weighted_efficiency', 'wilson_interval',
@@ -19,31 +19,27 @@ __all__ = ['efficiency', 'effective_area', 'relative_uncertainty', 'effective_co
            'design_effect_counted', 'required_events', 'required_events_bound', 'required_events_floor']
 
 # %% ../../nbs/formulas/01_binomial.ipynb #8064f036
-def _counts(n_passed: ArrayLike, n_simulated: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _counts(n_passed: ArrayLike, n_simulated: ArrayLike) -> tuple[Array, Array]:
     """Broadcast and check a pair of counts, 0 <= n_passed <= n_simulated."""
-    passed = require_positive("n_passed", n_passed, zero=True)
-    simulated = require_positive("n_simulated", n_simulated, zero=True)
-    try:
-        passed, simulated = np.broadcast_arrays(passed, simulated)
-    except ValueError as error:
-        raise ProdconfError(
-            f"n_passed and n_simulated must have shapes that match, got {passed.shape} and {simulated.shape}"
-        ) from error
+    passed, simulated = fit_together(
+        n_passed=require_positive("n_passed", n_passed, zero=True),
+        n_simulated=require_positive("n_simulated", n_simulated, zero=True),
+    )
     if (passed > simulated).any():
         where = np.argmax(passed > simulated)
-        raise ProdconfError(
+        raise ArgumentError(
             f"n_passed must not exceed n_simulated, got {passed.flat[where]:g} of {simulated.flat[where]:g}"
         )
     return passed, simulated
 
 
-def _divide(numerator: ArrayLike, denominator: ArrayLike, empty: float) -> NDArray[np.float64]:
+def _divide(numerator: ArrayLike, denominator: ArrayLike, empty: float) -> Array:
     """Quotient of broadcast arrays, `empty` where the denominator is zero."""
     top, bottom = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
     return np.divide(top, bottom, out=np.full(top.shape, empty), where=bottom != 0)
 
 # %% ../../nbs/formulas/01_binomial.ipynb #de6830c0
-def efficiency(n_passed: ArrayLike, n_simulated: ArrayLike) -> NDArray[np.float64]:
+def efficiency(n_passed: ArrayLike, n_simulated: ArrayLike) -> Array:
     """
     Share of the simulated events that passed.
 
@@ -59,14 +55,14 @@ def efficiency(n_passed: ArrayLike, n_simulated: ArrayLike) -> NDArray[np.float6
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a count is negative or not finite, or more passed than were simulated.
     """
     passed, simulated = _counts(n_passed, n_simulated)
     return _divide(passed, simulated, np.nan)
 
 # %% ../../nbs/formulas/01_binomial.ipynb #13abbf68
-def effective_area(efficiency: ArrayLike, radius_max: ArrayLike, radius_min: ArrayLike = 0.0) -> NDArray[np.float64]:
+def effective_area(efficiency: ArrayLike, radius_max: ArrayLike, radius_min: ArrayLike = 0.0) -> Array:
     """
     Effective area in m² of a ring of cores from `radius_min` to `radius_max` (m, shower plane).
 
@@ -74,22 +70,20 @@ def effective_area(efficiency: ArrayLike, radius_max: ArrayLike, radius_min: Arr
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an efficiency lies outside [0, 1] or the radii do not make a ring.
     """
     share = np.asarray(efficiency, dtype=np.float64)
     if ((share < 0) | (share > 1)).any():
-        raise ProdconfError(f"efficiency must lie in [0, 1], got {np.nanmin(share):g} to {np.nanmax(share):g}")
+        raise ArgumentError(f"efficiency must lie in [0, 1], got {np.nanmin(share):g} to {np.nanmax(share):g}")
     outer = require_positive("radius_max", radius_max)
     inner = require_positive("radius_min", radius_min, zero=True)
     if (inner >= outer).any():
-        raise ProdconfError(f"radius_min must be below radius_max, got {inner.max():g} m and {outer.min():g} m")
+        raise ArgumentError(f"radius_min must be below radius_max, got {inner.max():g} m and {outer.min():g} m")
     return share * np.pi * (outer**2 - inner**2)
 
 # %% ../../nbs/formulas/01_binomial.ipynb #eee753f7
-def relative_uncertainty(
-    n_passed: ArrayLike, n_simulated: ArrayLike, *, design_effect: ArrayLike = 1.0
-) -> NDArray[np.float64]:
+def relative_uncertainty(n_passed: ArrayLike, n_simulated: ArrayLike, *, design_effect: ArrayLike = 1.0) -> Array:
     """
     Relative standard uncertainty of an efficiency, sqrt(D (1 - p) / k).
 
@@ -107,7 +101,7 @@ def relative_uncertainty(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the counts are not counts or a design effect is not positive.
     """
     passed, simulated = _counts(n_passed, n_simulated)
@@ -115,7 +109,7 @@ def relative_uncertainty(
     return np.sqrt(_divide(variance, passed, np.nan))
 
 # %% ../../nbs/formulas/01_binomial.ipynb #aa867041
-def effective_count(sum_w: ArrayLike, sum_w2: ArrayLike) -> NDArray[np.float64]:
+def effective_count(sum_w: ArrayLike, sum_w2: ArrayLike) -> Array:
     """
     Number of unweighted events that know as much, (sum w)² / sum w².
 
@@ -131,13 +125,13 @@ def effective_count(sum_w: ArrayLike, sum_w2: ArrayLike) -> NDArray[np.float64]:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a sum is negative or not finite, or the two cannot come from the same events.
     """
     total = require_positive("sum_w", sum_w, zero=True)
     squares = require_positive("sum_w2", sum_w2, zero=True)
     if ((squares > total**2 * (1 + 1e-9)) | ((squares == 0) & (total > 0))).any():
-        raise ProdconfError("sum_w2 must lie in (0, sum_w²], as sums over non-negative weights do")
+        raise ArgumentError("sum_w2 must lie in (0, sum_w²], as sums over non-negative weights do")
     return _divide(total**2, squares, 0.0)
 
 # %% ../../nbs/formulas/01_binomial.ipynb #94528a73
@@ -148,7 +142,7 @@ def weighted_efficiency(
     sum_passed_squared: ArrayLike,
     sum_all_squared: ArrayLike,
     largest_weight: ArrayLike | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Array, Array]:
     """
     Efficiency of weighted events and its variance.
 
@@ -168,7 +162,7 @@ def weighted_efficiency(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the sums are not those of a part and of the whole.
     """
     passed, everything = _counts(sum_passed, sum_all)
@@ -181,9 +175,7 @@ def weighted_efficiency(
     return share, np.where(passed > 0, _divide(spread, everything**2, np.nan), np.nan)
 
 # %% ../../nbs/formulas/01_binomial.ipynb #235483fa
-def _effective(
-    n_passed: ArrayLike, n_simulated: ArrayLike, design_effect: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _effective(n_passed: ArrayLike, n_simulated: ArrayLike, design_effect: ArrayLike) -> tuple[Array, Array]:
     """Counts of independent events, k / D and N / D."""
     passed, simulated = _counts(n_passed, n_simulated)
     divisor = require_positive("design_effect", design_effect)
@@ -193,7 +185,7 @@ def _effective(
 # %% ../../nbs/formulas/01_binomial.ipynb #e6b7d990
 def wilson_interval(
     n_passed: ArrayLike, n_simulated: ArrayLike, *, level: float = 0.6827, design_effect: ArrayLike = 1.0
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Array, Array]:
     """
     Two-sided score interval of an efficiency (Wilson 1927), for error bars.
 
@@ -213,7 +205,7 @@ def wilson_interval(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the counts are not counts, or level or design effect are out of range.
     """
     from statistics import NormalDist
@@ -229,7 +221,7 @@ def wilson_interval(
 # %% ../../nbs/formulas/01_binomial.ipynb #7341cd28
 def clopper_pearson_lower(
     n_passed: ArrayLike, n_simulated: ArrayLike, *, confidence: float = 0.95, design_effect: ArrayLike = 1.0
-) -> NDArray[np.float64]:
+) -> Array:
     """
     Efficiency that is exceeded at the given confidence (Clopper and Pearson 1934).
 
@@ -249,7 +241,7 @@ def clopper_pearson_lower(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the counts are not counts, or confidence or design effect are out of range.
     """
     from scipy.special import betaincinv
@@ -263,7 +255,7 @@ def clopper_pearson_lower(
 # %% ../../nbs/formulas/01_binomial.ipynb #ecc6df8d
 def clopper_pearson_upper(
     n_passed: ArrayLike, n_simulated: ArrayLike, *, confidence: float = 0.95, design_effect: ArrayLike = 1.0
-) -> NDArray[np.float64]:
+) -> Array:
     """
     Efficiency that is not reached at the given confidence (Clopper and Pearson 1934).
 
@@ -284,7 +276,7 @@ def clopper_pearson_upper(
 
 def clopper_pearson_interval(
     n_passed: ArrayLike, n_simulated: ArrayLike, *, level: float = 0.6827, design_effect: ArrayLike = 1.0
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Array, Array]:
     """
     Two-sided interval of an efficiency whose coverage is never below `level` (Clopper and Pearson 1934).
 
@@ -297,7 +289,7 @@ def clopper_pearson_interval(
     )
 
 # %% ../../nbs/formulas/01_binomial.ipynb #9f0a0045
-def design_effect_analytic(passes_squared: ArrayLike, n_passed: ArrayLike) -> NDArray[np.float64]:
+def design_effect_analytic(passes_squared: ArrayLike, n_passed: ArrayLike) -> Array:
     """
     Design effect of re-used showers where the denominator is not counted, sum m² / sum m.
 
@@ -315,7 +307,7 @@ def design_effect_analytic(passes_squared: ArrayLike, n_passed: ArrayLike) -> ND
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the sum of squares is smaller than the sum, which whole numbers forbid.
     """
     passed, squares = _counts(n_passed, passes_squared)
@@ -324,7 +316,7 @@ def design_effect_analytic(passes_squared: ArrayLike, n_passed: ArrayLike) -> ND
 # %% ../../nbs/formulas/01_binomial.ipynb #76819967
 def design_effect_counted(
     passes_squared: ArrayLike, n_passed: ArrayLike, n_showers: ArrayLike, efficiency: ArrayLike
-) -> NDArray[np.float64]:
+) -> Array:
     """
     Design effect of re-used showers where the simulated counts of the bin are known.
 
@@ -344,7 +336,7 @@ def design_effect_counted(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a sum is negative or not finite, or an efficiency is above 1.
     """
     passed, squares = _counts(n_passed, passes_squared)
@@ -356,7 +348,7 @@ def design_effect_counted(
 # %% ../../nbs/formulas/01_binomial.ipynb #fa232eb1
 def required_events(
     n_passed: ArrayLike, n_simulated: ArrayLike, target: ArrayLike, *, design_effect: ArrayLike = 1.0
-) -> NDArray[np.float64]:
+) -> Array:
     """
     Events to simulate for a relative uncertainty `target`, D (1 - p) / (p target²).
 
@@ -376,7 +368,7 @@ def required_events(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the counts are not counts, or a target or design effect is not positive.
     """
     uncertainty = relative_uncertainty(n_passed, n_simulated, design_effect=design_effect)
@@ -390,7 +382,7 @@ def required_events_bound(
     *,
     confidence: float = 0.95,
     design_effect: ArrayLike = 1.0,
-) -> NDArray[np.float64]:
+) -> Array:
     """
     Events that suffice at the given confidence, from the lower limit of the efficiency.
 
@@ -403,7 +395,7 @@ def required_events_bound(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the counts are not counts, or an argument is out of range.
     """
     low = clopper_pearson_lower(n_passed, n_simulated, confidence=confidence, design_effect=design_effect)
@@ -412,13 +404,13 @@ def required_events_bound(
     return _divide(require_positive("design_effect", design_effect) * (1 - share), share * wanted**2, np.inf)
 
 
-def required_events_floor(n_simulated: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
+def required_events_floor(n_simulated: ArrayLike, target: ArrayLike) -> Array:
     """
     Events that are needed at least (95 %) where nothing of `n_simulated` passed, N / (3 target²).
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a count is negative or a target is not positive.
     """
     thrown = require_positive("n_simulated", n_simulated, zero=True)

@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from ..core.checks import require_finite, require_positive, require_probability
-from ..core.errors import ProdconfError
-
-Array = NDArray[np.float64]
+from ..core.checks import Array, require_positive, require_probability, require_scalar
+from ..core.errors import ArgumentError
 
 # %% auto #0
-__all__ = ['Array', 'MINIMUM_COUNT', 'SmoothEfficiency', 'smooth_efficiency', 'EnergyThreshold', 'energy_threshold']
+__all__ = ['MINIMUM_COUNT', 'SmoothEfficiency', 'EnergyCounts', 'smooth_efficiency', 'EnergyThreshold', 'energy_threshold']
 
 # %% ../../nbs/formulas/04_energy_threshold.ipynb #06707ba4
 _SLOPES = (-10.0, 40.0)
@@ -88,30 +86,61 @@ class SmoothEfficiency:
     n_effective: Array
 
 # %% ../../nbs/formulas/04_energy_threshold.ipynb #2488ae4b
-def _checked(
-    energy_edges: ArrayLike, n_passed: ArrayLike, n_simulated: ArrayLike, design_effect: ArrayLike
-) -> tuple[Array, Array, Array, Array]:
-    """Return ln energy, passed, thrown and design effect of the bins that take part."""
-    edges = require_positive("energy_edges", energy_edges)
+@dataclass(frozen=True)
+class EnergyCounts:
+    """
+    What was thrown into energy bins and what passed.
+
+    Attributes
+    ----------
+    energy_edges : array_like, shape (n + 1,)
+        TeV, increasing.
+    n_passed, n_simulated : array_like, shape (n,)
+        Counts, or sums of weights.
+    design_effect : array_like
+        Variance of `n_passed` over `n_passed`, scalar or (n,); not looked at where nothing passed.
+    area : float
+        Area in m² that an efficiency of 1 stands for.
+    """
+
+    energy_edges: ArrayLike
+    n_passed: ArrayLike
+    n_simulated: ArrayLike
+    design_effect: ArrayLike = 1.0
+    area: float = 1.0
+
+
+class _Bins(NamedTuple):
+    """ln energy, passed, thrown and design effect of the bins that take part."""
+
+    x: Array
+    passed: Array
+    thrown: Array
+    design: Array
+
+
+def _bins(counts: EnergyCounts) -> _Bins:
+    """Check counts and choose the bins that take part."""
+    edges = require_positive("energy_edges", counts.energy_edges)
     if edges.ndim != 1 or len(edges) < 4 or not (np.diff(edges) > 0).all():
-        raise ProdconfError("energy_edges must be at least four increasing numbers")
-    passed = require_positive("n_passed", n_passed, zero=True)
-    thrown = require_positive("n_simulated", n_simulated, zero=True)
+        raise ArgumentError("energy_edges must be at least four increasing numbers")
+    passed = require_positive("n_passed", counts.n_passed, zero=True)
+    thrown = require_positive("n_simulated", counts.n_simulated, zero=True)
     if not passed.shape == thrown.shape == (len(edges) - 1,):
-        raise ProdconfError(
+        raise ArgumentError(
             f"n_passed and n_simulated must have one entry per energy bin, {len(edges) - 1},"
             f" got shapes {passed.shape} and {thrown.shape}"
         )
-    given = np.broadcast_to(np.asarray(design_effect, dtype=np.float64), passed.shape)
+    given = np.broadcast_to(np.asarray(counts.design_effect, dtype=np.float64), passed.shape)
     design = require_positive("design_effect", np.where(passed > 0, given, 1.0))
     width = np.diff(np.log(edges))
     use = (thrown > 0) & (width <= 2 * np.median(width))
     if use.sum() < 3:
-        raise ProdconfError(f"n_simulated must be positive in at least three bins, got {int(use.sum())}")
-    return np.log(edges[:-1] * edges[1:])[use] / 2, passed[use], thrown[use], design[use]
+        raise ArgumentError(f"n_simulated must be positive in at least three bins, got {int(use.sum())}")
+    return _Bins(np.log(edges[:-1] * edges[1:])[use] / 2, passed[use], thrown[use], design[use])
 
 
-def _fit(bins: tuple[Array, Array, Array, Array], at: Array) -> SmoothEfficiency:
+def _fit(bins: _Bins, at: Array) -> SmoothEfficiency:
     """Fit a power law around each place `at` (ln energy)."""
     x, passed, thrown, design = bins
     t = x[None, :] - at[:, None]
@@ -128,35 +157,24 @@ def _fit(bins: tuple[Array, Array, Array, Array], at: Array) -> SmoothEfficiency
     )
 
 
-def smooth_efficiency(
-    energy_edges: ArrayLike,
-    n_passed: ArrayLike,
-    n_simulated: ArrayLike,
-    *,
-    design_effect: ArrayLike = 1.0,
-    energy: ArrayLike | None = None,
-) -> SmoothEfficiency:
+def smooth_efficiency(counts: EnergyCounts, *, energy: ArrayLike | None = None) -> SmoothEfficiency:
     """
     Fit a power law in a window around each energy.
 
     Parameters
     ----------
-    energy_edges : array_like, shape (n + 1,)
-        TeV, increasing.
-    n_passed, n_simulated : array_like, shape (n,)
-        Counts, or sums of weights.
-    design_effect : array_like
-        Variance of `n_passed` over `n_passed`, scalar or (n,); not looked at where nothing passed.
+    counts : EnergyCounts
+        What was thrown and what passed.
     energy : array_like, shape (m,), optional
         Where to fit, in TeV; by default the centres of the bins that take part.
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the arrays do not fit together or fewer than three bins have thrown events.
     """
-    bins = _checked(energy_edges, n_passed, n_simulated, design_effect)
-    at = bins[0] if energy is None else np.log(require_positive("energy", np.atleast_1d(np.asarray(energy, float))))
+    bins = _bins(counts)
+    at = bins.x if energy is None else np.log(require_positive("energy", np.atleast_1d(np.asarray(energy, float))))
     return _fit(bins, at)
 
 # %% ../../nbs/formulas/04_energy_threshold.ipynb #06fff0a9
@@ -239,20 +257,13 @@ def _crossing(curve: SmoothEfficiency, level: float) -> tuple[float, float, floa
     return float(x[i] + share * (x[i + 1] - x[i])), float((y[-1] - y[0]) / (x[-1] - x[0])), sigma, n_effective
 
 # %% ../../nbs/formulas/04_energy_threshold.ipynb #6b2f4bf9
-def _verdict(n_effective: float) -> dict[str, Any]:
-    """Say what the events can answer."""
-    if n_effective >= MINIMUM_COUNT:
-        return {"n_effective": n_effective, "status": "ok", "reason": ""}
-    reason = f"rests on {n_effective:.0f} effective events"
-    return {"n_effective": n_effective, "status": "sample_limited", "reason": reason}
+class _Top(NamedTuple):
+    """Place to search down from, and ln efficiency, uncertainty and effective events of the peak."""
 
-
-def _require_inside(energy: float, places: Array) -> float:
-    """Check a reference energy."""
-    value = float(require_finite("reference_energy", energy))
-    if not places[0] <= value <= places[-1]:
-        raise ProdconfError(f"reference_energy must lie in [{places[0]:.4g}, {places[-1]:.4g}] TeV, got {value:g}")
-    return value
+    place: int
+    log_efficiency: float
+    sigma: float
+    n_effective: float
 
 
 def _undetermined(fraction: float, level: float, reason: str) -> EnergyThreshold:
@@ -261,45 +272,31 @@ def _undetermined(fraction: float, level: float, reason: str) -> EnergyThreshold
     return EnergyThreshold(nan, nan, nan, level, fraction, nan, nan, nan, 0.0, "undetermined", reason)
 
 
-def _top(bins: tuple[Array, ...], curve: SmoothEfficiency, reference: float | None) -> tuple[int, float, float, float]:
-    """Return the place to search down from, and ln efficiency, uncertainty and effective events of the peak."""
+def _top(bins: _Bins, curve: SmoothEfficiency, reference: float | None) -> _Top:
+    """Find the peak, or what stands for it at a reference energy."""
     if reference is None:
         place, top = _proven_peak(np.log(curve.efficiency), curve.relative_uncertainty, curve.n_effective)
         sigma = float(np.hypot(curve.relative_uncertainty[place], _CHOICE))
-        return place, top, sigma, float(curve.n_effective[place])
-    there = _fit(bins, np.log([reference]))  # type: ignore[arg-type]
+        return _Top(place, top, sigma, float(curve.n_effective[place]))
+    there = _fit(bins, np.log([reference]))
     place = int(np.clip(np.searchsorted(curve.energy, reference), 0, len(curve.energy) - 1))
     columns = there.efficiency, there.relative_uncertainty, there.n_effective
     efficiency, sigma, n_effective = (float(column[0]) for column in columns)
-    return place, float(np.log(efficiency)), sigma, n_effective
+    return _Top(place, float(np.log(efficiency)), sigma, n_effective)
 
 # %% ../../nbs/formulas/04_energy_threshold.ipynb #5bbf83d9
 def energy_threshold(
-    energy_edges: ArrayLike,
-    n_passed: ArrayLike,
-    n_simulated: ArrayLike,
-    *,
-    fraction: float = 0.1,
-    area: float = 1.0,
-    design_effect: ArrayLike = 1.0,
-    reference_energy: float | None = None,
-    level: float = 0.6827,
+    counts: EnergyCounts, *, fraction: float = 0.1, reference_energy: float | None = None, level: float = 0.6827
 ) -> EnergyThreshold:
     """
     Find the energy where the effective area exceeds a fraction of its peak.
 
     Parameters
     ----------
-    energy_edges : array_like, shape (n + 1,)
-        TeV, increasing.
-    n_passed, n_simulated : array_like, shape (n,)
-        Counts, or sums of weights.
+    counts : EnergyCounts
+        What was thrown and what passed; its area scales `peak` only.
     fraction : float
         Of the peak, in (0, 1).
-    area : float
-        Area in m² that an efficiency of 1 stands for; scales `peak` only.
-    design_effect : array_like
-        Variance of `n_passed` over `n_passed`, scalar or (n,).
     reference_energy : float, optional
         Energy in TeV whose area stands for the peak.
     level : float
@@ -307,37 +304,42 @@ def energy_threshold(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an argument is out of range or the arrays do not fit together.
     """
     share, coverage = require_probability(fraction, "fraction"), require_probability(level, "level")
-    scale = float(require_positive("area", area))
-    bins = _checked(energy_edges, n_passed, n_simulated, design_effect)
-    curve = _fit(bins, bins[0])
-    reference = None if reference_energy is None else _require_inside(reference_energy, curve.energy)
+    scale, bins = float(require_positive("area", counts.area)), _bins(counts)
+    curve, reference = _fit(bins, bins.x), None
+    if reference_energy is not None:
+        low, high = curve.energy[[0, -1]].tolist()
+        reference = require_scalar("reference_energy", reference_energy, "TeV", low=low, high=high)
     if not (curve.n_effective >= _LEAST).any():
         return _undetermined(share, coverage, f"no window holds {_LEAST:g} effective events")
-    place, top, sigma_top, n_top = _top(bins, curve, reference)
-    if n_top < _LEAST:
+    top = _top(bins, curve, reference)
+    if top.n_effective < _LEAST:
         return _undetermined(share, coverage, f"fewer than {_LEAST:g} effective events at {reference:g} TeV")
-    below = _bracket(curve, top + np.log(share), place)
+    below = _bracket(curve, top.log_efficiency + np.log(share), top.place)
     if isinstance(below, str):
         return _undetermined(share, coverage, below)
-    fine = _fit(bins, np.linspace(bins[0][below], bins[0][below + 1], 9))
-    at, slope, sigma, n_effective = _crossing(fine, top + np.log(share))
-    spread = float(np.hypot(sigma, sigma_top))
+    fine = _fit(bins, np.linspace(bins.x[below], bins.x[below + 1], 9))
+    at, slope, sigma, n_effective = _crossing(fine, top.log_efficiency + np.log(share))
+    spread = float(np.hypot(sigma, top.sigma))
     if not (np.isfinite(spread) and slope > 0):
         return _undetermined(share, coverage, "too few bins with events stand around the threshold or the peak")
     reach = ndtri(0.5 + coverage / 2) * spread / slope
     value, low, high = np.exp([at, at - reach, at + reach]).tolist()
+    n_least = min(n_effective, top.n_effective)
+    enough = n_least >= MINIMUM_COUNT
     return EnergyThreshold(
         value,
         low,
         high,
         level=coverage,
         fraction=share,
-        peak=scale * float(np.exp(top)),
-        peak_energy=float(curve.energy[place]) if reference is None else reference,
+        peak=scale * float(np.exp(top.log_efficiency)),
+        peak_energy=float(curve.energy[top.place]) if reference is None else reference,
         slope=slope,
-        **_verdict(min(n_effective, n_top)),
+        n_effective=n_least,
+        status="ok" if enough else "sample_limited",
+        reason="" if enough else f"rests on {n_least:.0f} effective events",
     )

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ..core.checks import require_finite, require_positive
-from ..core.errors import ProdconfError
+from ..core.checks import Array, require_finite, require_positive
+from ..core.errors import ArgumentError
 
 # %% auto #0
 __all__ = ['integral', 'bin_fractions', 'sample', 'reweight']
@@ -19,16 +19,16 @@ def _range(energy_min: float, energy_max: float) -> tuple[float, float]:
     """Check a thrown energy range."""
     low, high = float(require_positive("energy_min", energy_min)), float(require_positive("energy_max", energy_max))
     if not low < high:
-        raise ProdconfError(f"energy_max must be above energy_min, got {high} TeV and {low} TeV")
+        raise ArgumentError(f"energy_max must be above energy_min, got {high} TeV and {low} TeV")
     return low, high
 
 
-def _exprel(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def _exprel(x: Array) -> Array:
     """Return (exp(x) - 1) / x, 1 at zero."""
     return np.divide(np.expm1(x), x, out=np.ones_like(x), where=x != 0)
 
 
-def integral(low: ArrayLike, high: ArrayLike, index: ArrayLike) -> NDArray[np.float64]:
+def integral(low: ArrayLike, high: ArrayLike, index: ArrayLike) -> Array:
     """
     Integrate E^-index.
 
@@ -52,7 +52,7 @@ def integral(low: ArrayLike, high: ArrayLike, index: ArrayLike) -> NDArray[np.fl
 # %% ../../nbs/formulas/03_power_law.ipynb #2233e235
 def bin_fractions(
     edges: ArrayLike, index: float, *, energy_min: float | None = None, energy_max: float | None = None
-) -> NDArray[np.float64]:
+) -> Array:
     """
     Return the share of the thrown events in each energy bin.
 
@@ -72,21 +72,19 @@ def bin_fractions(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the edges do not increase, or an energy is not positive.
     """
     array = require_positive("edges", edges)
     gamma = float(require_finite("index", index))
     if array.ndim != 1 or array.size < 2 or not np.all(np.diff(array) > 0):
-        raise ProdconfError(f"edges must be at least two increasing energies, got {np.asarray(edges)!r}")
+        raise ArgumentError(f"edges must be at least two increasing energies, got {np.asarray(edges)!r}")
     low, high = _range(array[0] if energy_min is None else energy_min, array[-1] if energy_max is None else energy_max)
     clipped = np.clip(array, low, high)
     return integral(clipped[:-1], clipped[1:], gamma) / integral(low, high, gamma)
 
 # %% ../../nbs/formulas/03_power_law.ipynb #5ba97f8d
-def sample(
-    rng: np.random.Generator, size: int, *, index: float, energy_min: float, energy_max: float
-) -> NDArray[np.float64]:
+def sample(rng: np.random.Generator, size: int, *, index: float, energy_min: float, energy_max: float) -> Array:
     """
     Draw energies from a power law.
 
@@ -116,7 +114,7 @@ def sample(
 # %% ../../nbs/formulas/03_power_law.ipynb #8436650e
 def reweight(
     energy: ArrayLike, *, index_thrown: float, index_wanted: float, energy_min: float, energy_max: float
-) -> NDArray[np.float64]:
+) -> Array:
     """
     Return the weights that turn one power law into another.
 

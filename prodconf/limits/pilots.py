@@ -564,17 +564,11 @@ def _edge_is_high(spectrum: _Spectrum, outer: float, fraction: float) -> bool:
 # %% ../../nbs/limits/02_pilots.ipynb #2a3d967b
 def _threshold(spectrum: _Spectrum, request: LimitRequest) -> EnergyThreshold:
     """Find the threshold and its interval."""
-    from prodconf.formulas.energy_threshold import energy_threshold
+    from prodconf.formulas.energy_threshold import EnergyCounts, energy_threshold
 
     flat = spectrum.widths * spectrum.counts.sum() / spectrum.widths.sum()
-    return energy_threshold(
-        spectrum.edges,
-        spectrum.counts,
-        flat,
-        fraction=request.peak_fraction,
-        design_effect=spectrum.design,
-        level=request.interval,
-    )
+    counts = EnergyCounts(spectrum.edges, spectrum.counts, flat, spectrum.design)
+    return energy_threshold(counts, fraction=request.peak_fraction, level=request.interval)
 
 
 def _peak_limit(tails: EventTails, point: PilotPoint, request: LimitRequest) -> TailLimit:

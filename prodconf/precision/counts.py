@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from ..core.checks import require_scalar
 from ..events.dl2 import DL2Energies, DL2File, shower_key
 from ..formulas import power_law
-from ..formulas.energy_bins import EnergyBins
-from ..formulas.energy_quantiles import N_CELLS, BinnedQuantiles, cell_centres, cell_numbers
+from ..formulas.energy_quantiles import N_CELLS, BinnedQuantiles, EnergyBins, cell_centres, cell_numbers
 
 Array = NDArray[np.float64]
 

@@ -14,8 +14,7 @@ from scipy.special import ndtri
 from ..core.checks import require_positive, require_probability
 from ..core.errors import ProdconfError
 from ..events.dl2 import DL2File
-from ..formulas.energy_bins import EnergyBins
-from ..formulas.energy_quantiles import N_CELLS, BinnedQuantiles, cell_numbers
+from ..formulas.energy_quantiles import N_CELLS, BinnedQuantiles, EnergyBins, cell_numbers
 from .counts import EventCounts
 
 Array = NDArray[np.float64]

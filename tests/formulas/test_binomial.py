@@ -143,7 +143,7 @@ def test_effective_area_of_a_ring():
     ("call", "words"),
     [
         (lambda: binomial.efficiency(3, 2), "n_passed must not exceed n_simulated, got 3 of 2"),
-        (lambda: binomial.efficiency([1, 2], [5, 5, 5]), "shapes that match"),
+        (lambda: binomial.efficiency([1, 2], [5, 5, 5]), "shapes that fit together"),
         (lambda: binomial.efficiency(np.nan, 2), "n_passed must be finite"),
         (lambda: binomial.relative_uncertainty(-1, 2), "n_passed must not be negative"),
         (lambda: binomial.relative_uncertainty(1, 2, design_effect=0), "design_effect must be positive"),
