@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -16,14 +15,14 @@ from astropy import units as u
 from numpy.typing import NDArray
 from pydantic import AliasChoices, Field, model_validator
 
-from ..core.checks import require_pair, require_path
+from ..core.checks import require_path
 from ..core.configuration import Strict, load_yaml, validate
 from ..core.errors import ArgumentError
 from .tables import RESERVED, lattice_column
 from ..limits.lookup import LookupRequest, TableLimits, look_up_limits
 from ..limits.table import LIMIT_UNITS, SEVERITY
 from ..sky.axes import Axis, read_axes
-from ..sky.pointing_sets import read_sky
+from ..sky.pointing_sets import read_sky, window_ends
 from ..sky.sites import altaz_from_hour_angle, altaz_from_icrs
 
 if TYPE_CHECKING:
@@ -107,7 +106,9 @@ class Window(Strict):
             raise ValueError("must be a mapping with zenith_angle, azimuth and units")
         unit = data.get("units", data.get("unit"))
         known = ("zenith", "zenith_angle", "azimuth")
-        ends = {str(name): _ends(str(name), value, unit) if name in known else value for name, value in data.items()}
+        ends = {
+            str(name): window_ends(str(name), value, unit) if name in known else value for name, value in data.items()
+        }
         return {name: value for name, value in ends.items() if name not in ("unit", "units")}
 
     @model_validator(mode="after")
@@ -125,13 +126,6 @@ class Window(Strict):
         width = 360.0 if abs(width) == 360.0 else width % 360.0
         turn = np.mod(azimuth - self.azimuth[0] + 1e-9, 360.0) - 1e-9
         return (zenith >= self.zenith[0] - 1e-9) & (zenith <= self.zenith[1] + 1e-9) & (turn <= width + 1e-9)
-
-
-def _ends(name: str, value: Any, unit: Any) -> tuple[float, float]:
-    """Read the two ends of a range in deg; plain numbers are in the unit that is stated beside them."""
-    if unit is not None and (isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1):
-        value = [{"value": one, "unit": str(unit)} if isinstance(one, numbers.Real) else one for one in value]
-    return require_pair(name, value, "deg", bare=False)
 
 
 def read_window(entry: Any) -> Window:

@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import math
-import operator
+import numbers
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from astropy import units as u
 from numpy.typing import NDArray
+from pydantic import BeforeValidator, StrictInt, model_validator
 
-from ..core.checks import require_scalar
-from ..core.configuration import to_unit
-from ..core.errors import ProdconfError
+from ..core.checks import require_pair, require_scalar, require_whole
+from ..core.configuration import Strict, to_unit, validate
+from ..core.errors import ArgumentError
 from .interpolation import TOLERANCE
 from .shower_frame import solid_angle
 from .sites import Site, geomagnetic_angle, require_site, wrap_degrees
@@ -25,14 +25,14 @@ Array = NDArray[np.float64]
 Window = tuple[float, float]
 
 # %% auto #0
-__all__ = ['Array', 'Window', 'sky_area', 'uniform_density', 'cos_zenith_sin_delta', 'read_sky']
+__all__ = ['Array', 'Window', 'sky_area', 'uniform_density', 'cos_zenith_sin_delta', 'window_ends', 'SkyEntry', 'read_sky']
 
 # %% ../../nbs/sky/06_pointing_sets.ipynb #59c48671
 def _zenith_window(zenith: Any, *, point: bool = False) -> Window:
     """Check a pair of zenith angles in deg; `point` admits two equal ones."""
-    low, high = _pair("zenith", zenith)
+    low, high = require_pair("zenith", zenith, "deg")
     if not 0 <= low <= high < 90 or (low == high and not point):
-        raise ProdconfError(
+        raise ArgumentError(
             f"zenith must be a window (low, high) with 0 <= low < high < 90 deg, got {low:g} to {high:g}"
         )
     return low, high
@@ -40,22 +40,13 @@ def _zenith_window(zenith: Any, *, point: bool = False) -> Window:
 
 def _azimuth_window(azimuth: Any) -> Window:
     """Return the start of a window of azimuth and its width, both in deg."""
-    first, last = _pair("azimuth", azimuth)
+    first, last = require_pair("azimuth", azimuth, "deg")
     turn = last - first
     if math.isclose(abs(turn), 360.0):
         return first, 360.0
     if turn == 0 or abs(turn) > 360:
-        raise ProdconfError(f"azimuth must be a window (first, last) of at most a full turn, got {first:g} to {last:g}")
+        raise ArgumentError(f"azimuth must be a window (first, last) of at most a full turn, got {first:g} to {last:g}")
     return first, turn % 360.0
-
-
-def _pair(name: str, values: Any) -> Window:
-    """Read two angles in deg."""
-    try:
-        low, high = values
-    except (TypeError, ValueError) as error:
-        raise ProdconfError(f"{name} must be a window of two angles, got {values!r}") from error
-    return require_scalar(name, low, "deg"), require_scalar(name, high, "deg")
 
 # %% ../../nbs/sky/06_pointing_sets.ipynb #cfac632a
 def sky_area(zenith: Window, azimuth: Window = (0.0, 360.0)) -> float:
@@ -89,9 +80,9 @@ def _density(value: Any, area: float) -> float:
     """Check a density in 1/deg2 against what a grid can hold."""
     density = require_scalar("density", value, "1 / deg2")
     if not 0 < density <= _DENSEST:
-        raise ProdconfError(f"density must lie in (0, {_DENSEST:g}] points per deg2, got {density:g}")
+        raise ArgumentError(f"density must lie in (0, {_DENSEST:g}] points per deg2, got {density:g}")
     if density * area > _MOST:
-        raise ProdconfError(f"density must give at most {_MOST} points, got {density:g} per deg2 in {area:.0f} deg2")
+        raise ArgumentError(f"density must give at most {_MOST} points, got {density:g} per deg2 in {area:.0f} deg2")
     return density
 
 
@@ -122,7 +113,7 @@ def uniform_density(density: Any, *, zenith: Window, azimuth: Window = (0.0, 360
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a window is none, or the density gives no point or too many.
 
     Notes
@@ -137,7 +128,7 @@ def uniform_density(density: Any, *, zenith: Window, azimuth: Window = (0.0, 360
     along = np.mod(ring * _TURN, 1.0) * 360.0
     inside = along <= width if width < 360 else np.ones(ring.size, dtype=np.bool_)
     if not inside.any():
-        raise ProdconfError(f"density must give a point in the window, got {n_sphere * area / _WHOLE:.2g} expected")
+        raise ArgumentError(f"density must give a point in the window, got {n_sphere * area / _WHOLE:.2g} expected")
     distance = np.rad2deg(2 * np.arcsin(np.sqrt((ring[inside] + 0.5) / n_sphere)))
     return np.clip(distance, low, high), wrap_degrees(start + along[inside])
 
@@ -173,23 +164,12 @@ def _different(azimuth: Array) -> Array:
     return sorted_[step > TOLERANCE["azimuth"]]
 
 # %% ../../nbs/sky/06_pointing_sets.ipynb #44479661
-def _count(name: str, value: Any) -> int:
-    """Check a number of steps."""
-    try:
-        number = operator.index(value)
-    except TypeError as error:
-        raise ProdconfError(f"{name} must be a whole number, got {value!r}") from error
-    if isinstance(value, bool) or not 1 <= number <= 1000:
-        raise ProdconfError(f"{name} must lie in [1, 1000], got {value!r}")
-    return number
-
-
 def _equal_cosines(zenith: Any, n_zenith: Any) -> Array:
     """Return zenith angles in deg with equal steps in their cosine, the ends exact."""
     low, high = _zenith_window(zenith, point=True)
-    number = _count("n_zenith", n_zenith)
+    number = require_whole("n_zenith", n_zenith, 1, 1000)
     if (number == 1) != (low == high):
-        raise ProdconfError(f"n_zenith must be 1 for one zenith angle and more for a range, got {number} for {zenith}")
+        raise ArgumentError(f"n_zenith must be 1 for one zenith angle and more for a range, got {number} for {zenith}")
     cosine = np.linspace(math.cos(math.radians(low)), math.cos(math.radians(high)), number)
     angle = np.rad2deg(np.arccos(cosine))
     angle[0], angle[-1] = low, high
@@ -209,7 +189,7 @@ def cos_zenith_sin_delta(
     n_delta : int
         Values of :math:`\sin\delta` at each zenith angle, equal steps over what it reaches, at least 2.
     site : Site, str or mapping
-        With its magnetic field, see `observing_sites.require_site`.
+        With its magnetic field, see `require_site`.
     zenith : (float, float)
         Low and high in deg.
     azimuth : (float, float), optional
@@ -222,12 +202,12 @@ def cos_zenith_sin_delta(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the site does not state its field, a number or window is none, or nothing is left in the window.
     """
-    place, number = require_site(site), _count("n_delta", n_delta)
+    place, number = require_site(site), require_whole("n_delta", n_delta, 1, 1000)
     if number < 2:
-        raise ProdconfError(f"n_delta must be at least 2, for both ends of what a zenith angle reaches, got {number}")
+        raise ArgumentError(f"n_delta must be at least 2, for both ends of what a zenith angle reaches, got {number}")
     start, width = _azimuth_window((0.0, 360.0) if azimuth is None else azimuth)
     zeniths = _equal_cosines(zenith, n_zenith)
     rings = [_azimuths(angle, number, place) for angle in zeniths]
@@ -236,46 +216,54 @@ def cos_zenith_sin_delta(
         for ring in rings
     ]
     if not any(ring.size for ring in inside):
-        raise ProdconfError(f"azimuth must hold a point of the grid, got the window {azimuth}")
+        raise ArgumentError(f"azimuth must hold a point of the grid, got the window {azimuth}")
     repeated = np.repeat(zeniths, [ring.size for ring in inside])
     return repeated, wrap_degrees(np.concatenate(inside))
 
 # %% ../../nbs/sky/06_pointing_sets.ipynb #ae9b1f69
-_KEYS = ("scheme", "density", "binning", "zenith", "azimuth", "units")
+def window_ends(name: str, value: Any, unit: Any) -> tuple[float, float]:
+    """Read the two ends of a window in deg; plain numbers are in the unit stated beside them (None: refused)."""
+    if unit is not None and (isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1):
+        value = [{"value": one, "unit": str(unit)} if isinstance(one, numbers.Real) else one for one in value]
+    return require_pair(name, value, "deg", bare=False)
 
 
-def _angle(name: str, value: Any, units: Any) -> float:
-    """Read one angle in deg: with a unit of its own, or a plain number in `units`."""
-    plain = isinstance(value, (int, float)) and not isinstance(value, bool) and units is not None
+def _density_in_file(value: Any) -> float:
+    """Read a density in 1/deg2; it must have its unit."""
     try:
-        return to_unit({"value": value, "unit": units} if plain else value, "deg")
+        return to_unit(value, "1 / deg2")
     except ValueError as error:
-        raise ProdconfError(f"sky: {name}: {error}, got {value!r}") from error
+        raise ValueError('must be as in "0.01 / deg2"') from error
 
 
-def _window(entry: Mapping[str, Any], name: str) -> Window:
-    """Read a window of angles of an entry."""
-    values = entry[name]
-    if isinstance(values, u.Quantity) and values.shape == (2,):
-        values = list(values)
-    if not isinstance(values, (list, tuple)) or len(values) != 2:
-        raise ProdconfError(f"sky: {name} must be a window of two angles, got {values!r}")
-    first, last = (_angle(name, value, entry.get("units")) for value in values)
-    return first, last
+class SkyEntry(Strict):
+    """An entry `sky` of a file of axes; angles in deg, density per square degree."""
 
+    scheme: Literal["uniform", "cos_zenith_sin_delta"] = "uniform"
+    density: Annotated[float, BeforeValidator(_density_in_file)] | None = None
+    binning: tuple[StrictInt, StrictInt] | None = None
+    zenith: Window
+    azimuth: Window = (0.0, 360.0)
 
-def _scheme(entry: Mapping[str, Any]) -> str:
-    """Return the kind of grid of an entry, and check that it has what this kind needs and nothing else."""
-    scheme = entry.get("scheme", "uniform")
-    if scheme not in ("uniform", "cos_zenith_sin_delta"):
-        raise ProdconfError(f"sky: scheme must be uniform or cos_zenith_sin_delta, got {scheme!r}")
-    needed, useless = ("density", "binning") if scheme == "uniform" else ("binning", "density")
-    for name in (needed, "zenith"):
-        if name not in entry:
-            raise ProdconfError(f"sky: {name} is missing for the scheme {scheme}")
-    if useless in entry:
-        raise ProdconfError(f"sky: {useless} does not go with the scheme {scheme}, got {entry[useless]!r}")
-    return str(scheme)
+    @model_validator(mode="before")
+    @classmethod
+    def _in_degrees(cls, data: Any) -> Any:
+        """Bring both windows to deg."""
+        if not isinstance(data, Mapping):
+            raise ValueError("must be a mapping of keys to values")
+        unit = data.get("units", data.get("unit"))
+        kept = {str(name): value for name, value in data.items() if name not in ("unit", "units")}
+        return {name: window_ends(name, v, unit) if name in ("zenith", "azimuth") else v for name, v in kept.items()}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        """Refuse an entry without what its scheme needs, or with what goes with the other one."""
+        needed, useless = ("density", "binning") if self.scheme == "uniform" else ("binning", "density")
+        if getattr(self, needed) is None:
+            raise ValueError(f"{needed} is missing for the scheme {self.scheme}")
+        if getattr(self, useless) is not None:
+            raise ValueError(f"{useless} does not go with the scheme {self.scheme}")
+        return self
 
 # %% ../../nbs/sky/06_pointing_sets.ipynb #c56b3b49
 def read_sky(entry: Any, *, site: Any = None) -> tuple[Array, Array]:
@@ -300,26 +288,7 @@ def read_sky(entry: Any, *, site: Any = None) -> tuple[Array, Array]:
     ProdconfError
         One sentence that begins with "sky" or names the argument.
     """
-    if not isinstance(entry, Mapping):
-        raise ProdconfError(f"sky must be a mapping of keys to values, got {entry!r}")
-    entry = {"units" if key == "unit" else str(key): value for key, value in entry.items()}
-    unknown = [key for key in entry if key not in _KEYS]
-    if unknown:
-        raise ProdconfError(f"sky: unknown key {unknown[0]}")
-    scheme = _scheme(entry)
-    zenith = _window(entry, "zenith")
-    azimuth = _window(entry, "azimuth") if "azimuth" in entry else (0.0, 360.0)
-    if scheme == "uniform":
-        return uniform_density(_file_density(entry["density"]), zenith=zenith, azimuth=azimuth)
-    binning = entry["binning"]
-    if not isinstance(binning, (list, tuple)) or len(binning) != 2:
-        raise ProdconfError(f"sky: binning must be [n_zenith, n_delta], got {binning!r}")
-    return cos_zenith_sin_delta(*binning, site=site, zenith=zenith, azimuth=azimuth)
-
-
-def _file_density(value: Any) -> float:
-    """Read a density in 1/deg2; it must have its unit."""
-    try:
-        return to_unit(value, "1 / deg2")
-    except ValueError as error:
-        raise ProdconfError(f'sky: density must be as in "0.01 / deg2", got {value!r}') from error
+    asked = validate(SkyEntry, entry, source="sky")
+    if asked.binning is None:
+        return uniform_density(asked.density, zenith=asked.zenith, azimuth=asked.azimuth)
+    return cos_zenith_sin_delta(*asked.binning, site=site, zenith=asked.zenith, azimuth=asked.azimuth)

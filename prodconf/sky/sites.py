@@ -18,9 +18,8 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import require_finite, require_scalar
-from ..core.configuration import to_unit
-from ..core.errors import ProdconfError
+from ..core.checks import fit_together, require_array, require_quantity, require_scalar, shown
+from ..core.errors import ArgumentError
 from .shower_frame import angular_distance
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Site:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a number is outside its range.
     """
 
@@ -84,10 +83,7 @@ class Site:
             value, name = getattr(self, field), f"{field} of site {self.name!r}"
             if field not in _PLACE and isinstance(value, float) and math.isnan(value):
                 continue
-            number = require_scalar(name, value, unit)
-            if not low <= number <= high:
-                raise ProdconfError(f"{name} must lie in [{low:g}, {high:g}] {unit}, got {number:g}")
-            object.__setattr__(self, field, number)
+            object.__setattr__(self, field, require_scalar(name, value, unit, low=low, high=high))
 
     @property
     def magnet(self) -> tuple[float, float]:
@@ -119,14 +115,6 @@ _KEYS = {
 }
 
 
-def _number(field: str, value: Any) -> float:
-    """Read one number of a site."""
-    try:
-        return to_unit(value, _LIMITS[field][2])
-    except ValueError as error:
-        raise ProdconfError(f"observing_location: {field}: {error}, got {value!r}") from error
-
-
 def _site_from_mapping(entry: Mapping[Any, Any]) -> Site:
     """Read a site from keys and values with units."""
     meaning = {key: field for field, keys in _KEYS.items() for key in keys}
@@ -135,13 +123,14 @@ def _site_from_mapping(entry: Mapping[Any, Any]) -> Site:
         field = meaning.get(str(key).lower())
         if field is None or field in values:
             problem = f"unknown key {key}" if field is None else f"{field} is given twice"
-            raise ProdconfError(f"observing_location: {problem}")
+            raise ArgumentError(f"observing_location: {problem}")
         values[field] = value
     for field in _PLACE:
         if field not in values:
-            raise ProdconfError(f"observing_location: {field} is missing")
+            raise ArgumentError(f"observing_location: {field} is missing")
     name = str(values.pop("name", "user"))
-    return Site(name, **{field: _number(field, value) for field, value in values.items()})
+    where = "observing_location: "
+    return Site(name, **{f: require_quantity(where + f, v, _LIMITS[f][2], bare=False) for f, v in values.items()})
 
 # %% ../../nbs/sky/04_sites.ipynb #7c29b3b4
 def _site_from_text(text: str) -> Site:
@@ -152,7 +141,7 @@ def _site_from_text(text: str) -> Site:
             return SITES[name]
     parts = text.split(",")
     if len(parts) != 3:
-        raise ProdconfError(
+        raise ArgumentError(
             f"observing_location must be one of {', '.join(SITES)} or latitude, longitude and height"
             f' as in "28.76 deg, -17.89 deg, 2200 m", got {text!r}'
         )
@@ -162,7 +151,7 @@ def _site_from_text(text: str) -> Site:
 def _site_from_earth(location: EarthLocation) -> Site:
     """Take the place of an EarthLocation; it does not know the magnetic field."""
     if location.shape != ():
-        raise ProdconfError(f"observing_location must be one place, got {location.size}")
+        raise ArgumentError(f"observing_location must be one place, got {location.size}")
     place = location.to_geodetic()
     numbers = place.lat.to_value("deg"), place.lon.to_value("deg"), place.height.to_value("m")
     return Site("user", *(float(number) for number in numbers))
@@ -181,7 +170,7 @@ def require_site(location: Any) -> Site:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If it is none of these, or a number has no unit or is out of range.
     """
     if isinstance(location, Site):
@@ -193,8 +182,8 @@ def require_site(location: Any) -> Site:
     if hasattr(location, "to_geodetic"):
         return _site_from_earth(location)
     if location is None:
-        raise ProdconfError(f"observing_location must be given, {', '.join(SITES)} or a place of your own")
-    raise ProdconfError(f"observing_location must be a name, a mapping or an EarthLocation, got {location!r}")
+        raise ArgumentError(f"observing_location must be given, {', '.join(SITES)} or a place of your own")
+    raise ArgumentError(f"observing_location must be a name, a mapping or an EarthLocation, got {shown(location)}")
 
 # %% ../../nbs/sky/04_sites.ipynb #18cc8a6a
 _YEARS = (1972, 2050)
@@ -229,20 +218,23 @@ def require_time(observing_time: Any) -> Time:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If it is missing, not one moment, or outside the years 1972 to 2049.
     """
     example = 'as in "2025-06-01T02:00:00" (UTC)'
     if observing_time is None:
-        raise ProdconfError(f"observing_time must be given for celestial coordinates, {example}")
-    shown = f"got {str(observing_time)[:80]!r}"
+        raise ArgumentError(f"observing_time must be given for celestial coordinates, {example}")
     try:
         with _own_earth_rotation():
             moment = _read_time(observing_time)
     except (TypeError, ValueError, ArithmeticError, IndexError) as error:
-        raise ProdconfError(f"observing_time must be one date and time {example}, {shown}") from error
+        raise ArgumentError(
+            f"observing_time must be one date and time {example}, got {shown(observing_time)}"
+        ) from error
     if not _FIRST <= moment.jd < _LAST:
-        raise ProdconfError(f"observing_time must lie in the years {_YEARS[0]} to {_YEARS[1] - 1}, {shown}")
+        raise ArgumentError(
+            f"observing_time must lie in the years {_YEARS[0]} to {_YEARS[1] - 1}, got {shown(observing_time)}"
+        )
     return moment
 
 # %% ../../nbs/sky/04_sites.ipynb #4b22bdab
@@ -262,37 +254,13 @@ def _own_earth_rotation() -> Iterator[None]:
         yield
 
 # %% ../../nbs/sky/04_sites.ipynb #e1e84081
-def _degrees(name: str, values: Any, low: float = -math.inf, high: float = math.inf) -> Array:
-    """Read angles in deg; a Quantity is converted."""
-    try:
-        plain = values.to_value("deg") if hasattr(values, "to_value") else values
-    except u.UnitConversionError as error:
-        raise ProdconfError(f"{name} must be an angle, got the unit {values.unit}") from error
-    angle = require_finite(name, plain)
-    wrong = (angle < low) | (angle > high)
-    if wrong.any():
-        raise ProdconfError(f"{name} must lie in [{low:g}, {high:g}] deg, got {angle[wrong].flat[0]:g}")
-    return angle
-
-
 def _zenith(values: Any) -> Array:
     """Read zenith angles of directions above the horizon."""
-    zenith = _degrees("zenith", values)
+    zenith = require_array("zenith", values, "deg")
     wrong = (zenith < 0) | (zenith >= 90)
     if wrong.any():
-        raise ProdconfError(f"zenith must lie in [0, 90) deg, above the horizon, got {zenith[wrong].flat[0]:g}")
+        raise ArgumentError(f"zenith must lie in [0, 90) deg, above the horizon, got {zenith[wrong].flat[0]:g}")
     return zenith
-
-
-def _together(first: Array, second: Array) -> tuple[Array, Array]:
-    """Bring two arrays of angles to one shape."""
-    try:
-        one, other = np.broadcast_arrays(first, second)
-    except ValueError as error:
-        raise ProdconfError(
-            f"the two angles of a direction must broadcast, got the shapes {first.shape} and {second.shape}"
-        ) from error
-    return one, other
 
 # %% ../../nbs/sky/04_sites.ipynb #a334782b
 def wrap_degrees(angle: Array) -> Array:
@@ -308,7 +276,7 @@ def _carry(lon: Array, lat: Array, source: BaseCoordinateFrame, target: BaseCoor
     """Carry directions in deg from one frame to another."""
     from astropy.coordinates import UnitSphericalRepresentation
 
-    lon, lat = _together(lon, lat)
+    lon, lat = fit_together(longitude=lon, latitude=lat)
     result = np.empty((2, lon.size))
     flat = lon.ravel(), lat.ravel()
     for start in range(0, lon.size, _PIECE):
@@ -348,7 +316,7 @@ def altaz_to_icrs(zenith: ArrayLike, azimuth: ArrayLike, *, site: Any, time: Any
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a direction is below the horizon or not finite, or site or time is missing.
 
     Notes
@@ -358,7 +326,7 @@ def altaz_to_icrs(zenith: ArrayLike, azimuth: ArrayLike, *, site: Any, time: Any
     """
     from astropy.coordinates import ICRS
 
-    altitude, turned = 90.0 - _zenith(zenith), _degrees("azimuth", azimuth)
+    altitude, turned = 90.0 - _zenith(zenith), require_array("azimuth", azimuth, "deg")
     frame = _horizon(site, time)
     with _own_earth_rotation():
         return _carry(turned, altitude, frame, ICRS())
@@ -382,7 +350,7 @@ def altaz_from_icrs(ra: ArrayLike, dec: ArrayLike, *, site: Any, time: Any) -> t
     """
     from astropy.coordinates import ICRS
 
-    right, upwards = _degrees("ra", ra), _degrees("dec", dec, -90.0, 90.0)
+    right, upwards = require_array("ra", ra, "deg"), require_array("dec", dec, "deg", low=-90, high=90)
     frame = _horizon(site, time)
     with _own_earth_rotation():
         azimuth, altitude = _carry(right, upwards, ICRS(), frame)
@@ -391,7 +359,7 @@ def altaz_from_icrs(ra: ArrayLike, dec: ArrayLike, *, site: Any, time: Any) -> t
 # %% ../../nbs/sky/04_sites.ipynb #d219bc4f
 def _swing(along: Array, around: Array, latitude: float) -> tuple[Array, Array]:
     """Rotate between the equator and the horizon: polar distance and angle from the meridian of the other one."""
-    theta, phi = np.deg2rad(_together(along, around))
+    theta, phi = np.deg2rad(fit_together(polar_distance=along, angle=around))
     tilt = math.radians(latitude)
     side = -np.sin(theta) * np.sin(phi)
     level = math.cos(tilt) * np.cos(theta) - math.sin(tilt) * np.sin(theta) * np.cos(phi)
@@ -415,7 +383,7 @@ def altaz_from_hour_angle(hour_angle: ArrayLike, dec: ArrayLike, *, site: Any) -
     zenith, azimuth : numpy.ndarray
         deg. Zenith in [0, 180]: what is beyond 90 is below the horizon; azimuth in [0, 360).
     """
-    turned, upwards = _degrees("hour_angle", hour_angle), _degrees("dec", dec, -90.0, 90.0)
+    turned, upwards = require_array("hour_angle", hour_angle, "deg"), require_array("dec", dec, "deg", low=-90, high=90)
     zenith, azimuth = _swing(90.0 - upwards, turned, require_site(site).latitude)
     return zenith, wrap_degrees(azimuth)
 
@@ -436,7 +404,9 @@ def hour_angle_from_altaz(zenith: ArrayLike, azimuth: ArrayLike, *, site: Any) -
     hour_angle, dec : numpy.ndarray
         deg; hour angle in (-180, 180], positive West.
     """
-    distance, hour_angle = _swing(_zenith(zenith), _degrees("azimuth", azimuth), require_site(site).latitude)
+    distance, hour_angle = _swing(
+        _zenith(zenith), require_array("azimuth", azimuth, "deg"), require_site(site).latitude
+    )
     return np.where(hour_angle <= -180.0, 180.0, hour_angle), 90.0 - distance
 
 # %% ../../nbs/sky/04_sites.ipynb #8c00c591
@@ -459,15 +429,17 @@ def geomagnetic_angle(zenith: ArrayLike, azimuth: ArrayLike, *, site: Any) -> Ar
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the site does not state its magnetic field.
     """
     place = require_site(site)
     if math.isnan(place.inclination) or math.isnan(place.declination):
-        raise ProdconfError(
+        raise ArgumentError(
             f"site {place.name!r} must have inclination and declination of the magnetic field, "
             f"got {place.inclination} and {place.declination}"
         )
-    altitude, turned = np.deg2rad(_together(90.0 - _zenith(zenith), _degrees("azimuth", azimuth)))
+    altitude, turned = np.deg2rad(
+        fit_together(altitude=90.0 - _zenith(zenith), azimuth=require_array("azimuth", azimuth, "deg"))
+    )
     field = math.radians(place.declination), -math.radians(place.inclination)
     return np.rad2deg(angular_distance(turned, altitude, *field))
