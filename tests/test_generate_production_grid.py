@@ -433,7 +433,7 @@ def test_serialising_to_the_console_and_to_files(table, tmp_path):
     [
         ({}, {"coordinate_system": "galactic"}, "coordinate_system must be one of zenith_azimuth, ra_dec"),
         ({}, {"extrapolate": "linear"}, "extrapolate must be None or 'nearest'"),
-        ({}, {"lookup_table": "nowhere.ecsv"}, r"nowhere\.ecsv: cannot be read"),
+        ({}, {"lookup_table": "nowhere.ecsv"}, r"nowhere\.ecsv: does not exist"),
         ({}, {"array_name": "5LST"}, "array_name must be one of '4LST', got '5LST'"),
         ({}, {"primary_particle": "proton"}, "primary_particle must be one of 'gamma', got 'proton'"),
         ({}, {"telescope_ids": [1]}, "has no lists of telescopes"),

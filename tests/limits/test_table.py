@@ -192,7 +192,7 @@ def test_unknown_and_missing_columns_and_other_files(tmp_path):
         ("text.ecsv", "is not an ECSV table"),
         ("empty.ecsv", "is not an ECSV table"),
         ("binary.ecsv", "is not a text file"),
-        ("none.ecsv", "cannot be read"),
+        ("none.ecsv", "does not exist"),
     ]:
         with pytest.raises(ProdconfError, match=rule):
             read_limits(tmp_path / name)
