@@ -40,12 +40,12 @@ OURS = (
     PEAK
     + """
 from prodconf.events.groups import group_files
-from prodconf.limits.pilots import pilot_limits
+from prodconf.limits.pilots import LimitRequest, pilot_limits
 from prodconf.events.sub_arrays import SubArray
 start = time.perf_counter()
 chosen = [SubArray(str(k), None if names is None else tuple(names)) for k, names in enumerate(arrays)]
 (group,) = group_files([path])
-records = pilot_limits(group, chosen, loss_fraction=1e-3)
+records = pilot_limits(group, chosen, LimitRequest(1e-3)).pilots
 end, found = time.perf_counter(), [[one.energy, one.radius, one.viewcone] for one in records]
 limits = [[x.value for x in one] for one in found]
 verdicts = [[str(x.verdict) for x in one] for one in found]
@@ -168,7 +168,8 @@ def environment(folder: Path, version: str) -> str:
 PRODUCTION = (
     PEAK
     + """
-from prodconf.limits.production import derive_limits
+from prodconf.limits.pilots import LimitRequest
+from prodconf.limits.production import Reading, derive_limits
 from prodconf.events.sub_arrays import SubArray
 from pathlib import Path
 if __name__ == "__main__":
@@ -182,8 +183,7 @@ if __name__ == "__main__":
         client = distributed.Client(cluster)
         client.wait_for_workers(int(sys.argv[4]))
     before, start = peak(), time.perf_counter()
-    options = dict(loss_fraction=1e-3, cache=cache, scheduler=client, tails=False)
-    found = derive_limits(files, chosen, **options)
+    found = derive_limits(files, chosen, LimitRequest(1e-3), Reading(cache, client), tails=False)
     job = time.perf_counter() - start
     values = [[x.energy.value, x.radius.value, x.viewcone.value] for x in found.pilots]
     print(json.dumps(dict(job=job, start=start - begin, before=before, peak=peak(), limits=values)), flush=True)

@@ -8,56 +8,48 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 
-from prodconf.core.checks import (
-    require_finite,
-    require_loss_fraction,
-    require_path,
-    require_positive,
-    require_probability,
-    require_scalar,
-)
-from .core.errors import ProdconfError, ProdconfWarning
+from .core.checks import require_loss_fraction, require_path, require_quantity
+from .core.errors import ArgumentError, ProdconfError, ProdconfWarning
 from .core.files import expand_files
 from .events.groups import PilotGroup, group_files
 from .events.sub_arrays import SubArray
-from .events.triggered import cached_numbers, cached_overview, triggered_blocks
-from .formulas.loss_tails import CapacityError, TailLimit
+from .events.triggered import cached_overview
+from .formulas.loss_tails import TailLimit
 from prodconf.limits.figures import (
-    EventHistograms,
+    FIGURE_NAMES,
     LimitView,
+    curve_figures,
     figure_paths,
-    plot_core_distance_energy,
-    plot_core_ground,
-    plot_curve,
-    plot_distribution,
-    plot_survival,
     save_figures,
     show_figures,
+    view_figures,
 )
+from .limits.histograms import EventHistograms, bin_edges, thrown_range
 from prodconf.limits.pilots import (
     FileSummary,
     LimitCurves,
+    LimitRequest,
     PilotLimits,
-    _weights,
-    capacity_of,
+    deep_enough,
     limits_of,
-    summarise_file,
-    summed,
+    summarise_files,
 )
 from .limits.tails import JointLoss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Answer = TypeVar("Answer")
 
 # %% auto #0
 __all__ = ['Answer', 'LimitCalculator']
@@ -80,232 +72,72 @@ def _one_group(files: Sequence[Path], from_names: bool, cache: Path | None) -> P
     return groups[0]
 
 
-def _sub_array(
-    telescopes: Sequence[str | int] | None,
-    *,
-    multiplicity: int,
-    stereo: Mapping[str, int] | None,
-    types: Mapping[str, tuple[str, ...]] | None,
-) -> SubArray:
+def _sub_array(telescopes: SubArray | Sequence[str | int] | None) -> SubArray:
     """Make the sub-array; no telescopes stand for all."""
+    if isinstance(telescopes, SubArray):
+        return telescopes
     if telescopes is not None and (isinstance(telescopes, (str, bytes, Mapping)) or not hasattr(telescopes, "__len__")):
-        raise ProdconfError(f"telescope_list must be a list of names or ids, got {telescopes!r}")
+        raise ArgumentError(f"telescope_list must be a list of names or ids, or a SubArray, got {telescopes!r}")
     wanted = None if telescopes is None or len(telescopes) == 0 else tuple(telescopes)
     name = "all telescopes" if wanted is None else " ".join(map(str, wanted))
-    return SubArray(name, wanted, multiplicity, stereo or {}, types)  # type: ignore[arg-type]
+    return SubArray(name, wanted)  # type: ignore[arg-type]
 
-# %% ../nbs/derive_corsika_limits.ipynb #d02700e9
-class _Source:
-    """Files of one place, a sub-array, and how sure limits have to be."""
+
+def _cuts(energy: Any, radius: Any, viewcone: Any) -> dict[str, float | None]:
+    """Return limits with units as plain numbers; None stays None."""
+    given = zip(_UNITS.items(), (energy, radius, viewcone), strict=True)
+    return {
+        name: None if value is None else require_quantity(_ARGUMENTS[name], value, unit, low=0, bare=False)
+        for (name, unit), value in given
+    }
+
+# %% ../nbs/derive_corsika_limits.ipynb #e59cfd7c
+class LimitCalculator:
+    """
+    Compute limits for the configuration of CORSIKA: lowest energy, largest core distance, widest view cone.
+
+    Parameters
+    ----------
+    event_data_file : str, Path, or iterable of them
+        Reduced event data of any generation; names or patterns, all of one pointing, night sky and primary.
+    telescope_list : list or SubArray, optional
+        Names or common ids of the telescopes that count; None or an empty list stands for all. A `SubArray` also says
+        how many of them must have triggered, and of which types.
+    request : LimitRequest, optional
+        How sure limits have to be, and the spectrum that losses refer to.
+    from_names : bool
+        Take what files do not say of their pointing and primary from their names.
+    cache : str or Path, optional
+        Folder that keeps the triggered events of files between sessions.
+
+    Attributes
+    ----------
+    group : PilotGroup
+        Files, what they threw and where they point.
+    sub_array : SubArray
+        Telescopes and multiplicity.
+    request : LimitRequest
+
+    Raises
+    ------
+    ProdconfError
+        If a file is unsound, files are of several places, or an argument is out of range.
+    """
 
     def __init__(
         self,
         event_data_file: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-        telescope_list: Sequence[str | int] | None = None,
+        telescope_list: SubArray | Sequence[str | int] | None = None,
         *,
-        multiplicity: int = 1,
-        stereo: Mapping[str, int] | None = None,
-        types: Mapping[str, tuple[str, ...]] | None = None,
-        spectral_index: float | None = None,
-        confidence: float = 0.95,
-        interval: float = 0.95,
+        request: LimitRequest | None = None,
         from_names: bool = False,
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.confidence = require_probability(confidence)
-        self.interval = require_probability(interval, "interval")
-        self.spectral_index = None if spectral_index is None else require_scalar("spectral_index", spectral_index)
-        self.sub_array = _sub_array(telescope_list, multiplicity=multiplicity, stereo=stereo, types=types)
+        self.request, self.sub_array = request or LimitRequest(), _sub_array(telescope_list)
         self._cache = None if cache is None else require_path("cache", cache)
         self.group = _one_group(expand_files(event_data_file, name="event_data_file"), from_names, self._cache)
-        self._summaries: dict[tuple[float, ...] | None, tuple[int, FileSummary]] = {}
+        self._summaries: dict[LimitRequest, tuple[int, FileSummary]] = {}
         self._records: list[PilotLimits] = []
-
-    def _simulated_range(self, quantity: str) -> tuple[float, float] | None:
-        """Return what was thrown of a quantity; None if it is not known, or a point."""
-        point = self.group.point
-        known = {"energy": point.energy_range, "radius": point.core_scatter, "viewcone": point.viewcone}[quantity]
-        return None if known is None or known[0] >= known[1] else known
-
-# %% ../nbs/derive_corsika_limits.ipynb #3c78462e
-Answer = TypeVar("Answer")
-
-
-class _Measured(_Source):
-    """Tails of the events, kept from question to question."""
-
-    def _summary(self, capacity: int, slices: tuple[float, ...] | None) -> FileSummary:
-        """Return the tails of all files, at least this deep; those in slices serve questions without as well."""
-        for asked, (depth, known) in self._summaries.items():
-            if depth >= capacity and slices in (None, asked):
-                return known
-        made = summed(self._passes(capacity, slices))
-        self._summaries[slices] = capacity, made
-        return made
-
-    def _deepest(self) -> FileSummary:
-        """Return the deepest tails that there are."""
-        if not self._summaries:
-            return self._summary(capacity_of(self.group), None)
-        return max(self._summaries.values(), key=lambda known: known[0])[1]
-
-    def _passes(self, capacity: int, slices: tuple[float, ...] | None) -> Iterator[FileSummary]:
-        """Read the files one by one."""
-        for path, first_file in zip(self.group.files, self.group.first_files, strict=True):
-            yield summarise_file(
-                path,
-                [self.sub_array],
-                point=self.group.point,
-                capacity=capacity,
-                first_file=first_file,
-                cache=self._cache,
-                index=self.spectral_index,
-                slice_edges=slices,
-            )
-
-    def _answer(
-        self, question: Callable[[FileSummary], Answer], capacity: int, slices: tuple[float, ...] | None = None
-    ) -> Answer:
-        """Answer a question from tails that are deep enough."""
-        while True:
-            try:
-                return question(self._summary(capacity, slices))
-            except CapacityError as error:
-                capacity = max(error.needed, 2 * capacity)
-
-# %% ../nbs/derive_corsika_limits.ipynb #51d28a72
-def _energies(slices: Any) -> list[float]:
-    """Return edges of slices in TeV."""
-    try:
-        plain = slices.to_value(u.TeV) if isinstance(slices, u.Quantity) else slices
-    except u.UnitConversionError as error:
-        raise ProdconfError(f"slices must be energies, got {slices!r}") from error
-    edges = require_finite("slices", plain)
-    if edges.ndim != 1:
-        raise ProdconfError(f"slices must be a list of energies, got {slices!r}")
-    return edges.tolist()
-
-
-class _Limited(_Measured):
-    """Records of limits."""
-
-    def limits(
-        self,
-        loss_fraction: float | Mapping[str, float] = 1e-3,
-        *,
-        min_lost_events: int = 0,
-        budget: float | None = None,
-        energy_rule: str = "loss",
-        peak_fraction: float = 0.01,
-        slices: ArrayLike | None = None,
-    ) -> PilotLimits:
-        """
-        Derive the three limits with what they rest on.
-
-        Parameters
-        ----------
-        loss_fraction : float or mapping
-            Share of the triggers that each cut may lose, in [0, 1); or one each for energy, radius and viewcone.
-        min_lost_events : int
-            Triggers that each cut may lose even where that is more than the loss fraction.
-        budget : float, optional
-            Share that the three cuts may lose together; replaces `loss_fraction` by the largest that keeps it.
-        energy_rule : {"loss", "peak"}
-            Whether the energy limit loses `loss_fraction`, or is where the triggered spectrum reaches `peak_fraction`
-            of its peak.
-        peak_fraction : float
-            For the second rule.
-        slices : array_like, optional
-            Increasing energies (Quantity, or in TeV) between slices that get their own limits (`curves` of the record).
-
-        Returns
-        -------
-        PilotLimits
-            energy (TeV), radius (m) and viewcone (deg), each None where the files cannot give it (see `notes`).
-
-        Raises
-        ------
-        ProdconfError
-            If no trigger is the sub-array's, or an argument is out of range.
-        """
-        options: dict[str, Any] = {"confidence": self.confidence, "interval": self.interval, "budget": budget}
-        options |= {"loss_fraction": loss_fraction, "min_lost_events": min_lost_events}
-        options |= {"energy_rule": energy_rule, "peak_fraction": peak_fraction}
-        record = self._derive(options, None if slices is None else tuple(_energies(slices)))
-        self._records = [record, *self._records[:15]]
-        return record
-
-    def _derive(self, options: dict[str, Any], slices: tuple[float, ...] | None = None) -> PilotLimits:
-        """Derive a record, with as many passes as it takes."""
-        capacity = capacity_of(self.group, **options)
-        found = self._answer(lambda all_: limits_of(self.group, all_, [self.sub_array], **options), capacity, slices)
-        if not found:
-            raise ProdconfError(f"{self.group.name}: {found.empty[self.sub_array.name]}")
-        return found[0]
-
-# %% ../nbs/derive_corsika_limits.ipynb #8627ea7f
-def _plain(name: str, value: Any, unit: str) -> float:
-    """Return a quantity as a number in a unit."""
-    from prodconf.core.configuration import to_unit
-
-    try:
-        return to_unit(value, unit)
-    except ValueError as error:
-        raise ProdconfError(f"{name}: {error}, got {value!r}") from error
-
-# %% ../nbs/derive_corsika_limits.ipynb #565a5113
-class _Joined(_Limited):
-    """Losses of given cuts."""
-
-    def joint_loss(
-        self, lower_energy_limit: Any = None, upper_radial_distance: Any = None, viewcone: Any = None
-    ) -> JointLoss:
-        """
-        Count what cuts lose together.
-
-        Parameters
-        ----------
-        lower_energy_limit, upper_radial_distance, viewcone : astropy.units.Quantity, optional
-            None is no cut.
-
-        Returns
-        -------
-        JointLoss
-            Number, share and bound of the share. A cut that loses most of the triggers takes memory for them.
-
-        Raises
-        ------
-        ProdconfError
-            If a cut has no unit, or its quantity is not known.
-        """
-        given = zip(_UNITS.items(), (lower_energy_limit, upper_radial_distance, viewcone), strict=True)
-        cuts = {name: _plain(_ARGUMENTS[name], cut, unit) for (name, unit), cut in given if cut is not None}
-        return self._joint_loss(cuts)
-
-    def _joint_loss(self, cuts: dict[str, float]) -> JointLoss:
-        """Count what cuts lose together, TeV, m, deg."""
-        for name in cuts:
-            self._require_known(name)
-        tails = self.sub_array.name
-        return self._answer(
-            lambda found: found.tails[tails].joint_loss(**cuts, confidence=self.confidence), capacity_of(self.group)
-        )
-
-    def _unknown(self, quantity: str) -> str:
-        """Say why a quantity cannot be known, "" where it can."""
-        found = self._deepest()
-        if quantity in found.tails[self.sub_array.name].quantities:
-            return ""
-        return found.distance_unknown if quantity == "radius" else "point-like showers have no view cone, it is zero"
-
-    def _require_known(self, quantity: str) -> None:
-        """Refuse a quantity that cannot be known."""
-        if reason := self._unknown(quantity):
-            raise ProdconfError(reason)
-
-# %% ../nbs/derive_corsika_limits.ipynb #299191e6
-class _Documented(_Joined):
-    """Limits as quantities."""
 
     def compute_lower_energy_limit(self, loss_fraction: float) -> u.Quantity:
         """
@@ -348,121 +180,36 @@ class _Documented(_Joined):
         """Compute the largest angle between shower and pointing (deg); otherwise as for the energy."""
         return self._value("viewcone", loss_fraction)
 
-    def _value(self, quantity: str, loss_fraction: float) -> u.Quantity:
-        """Return the limit of the sample; say where it is none."""
-        limit = getattr(self.limits(require_loss_fraction(loss_fraction)), quantity)
-        if limit is None and quantity == "radius":
-            self._require_known(quantity)
-        doubt = self._unknown(quantity) if limit is None else f"{limit.verdict}: {limit.reason}"
-        if limit is None or limit.verdict != "ok":
-            warnings.warn(f"{_ARGUMENTS[quantity]}: {doubt}", ProdconfWarning, stacklevel=3)
-        return u.Quantity(0.0 if limit is None else limit.value, _UNITS[quantity])
-
-# %% ../nbs/derive_corsika_limits.ipynb #f8b6032b
-class _Triggers(NamedTuple):
-    """Triggers of the sub-array in one block: TeV, deg, m of shape (3, n), weights (None where they are 1)."""
-
-    energy: NDArray[np.float64]
-    viewcone: NDArray[np.float64]
-    positions: NDArray[np.float64] | None
-    weight: NDArray[np.float64] | None
-    no_positions: str
-
-
-class _Binned(_Documented):
-    """Triggers in bins."""
-
-    def _triggers(self) -> Iterator[_Triggers]:
-        """Read the triggers of the sub-array once more."""
-        for path, first_file in zip(self.group.files, self.group.first_files, strict=True):
-            array = self.sub_array.renamed(cached_numbers(path, self._cache) if self.sub_array.telescopes else {})
-            for chunk in triggered_blocks(path, cache=self._cache, first_file=first_file):
-                keep = np.flatnonzero(array.selector(chunk.telescopes)(chunk.masks))
-                weight = _weights(chunk, self.group.point, self.spectral_index)
-                yield _Triggers(
-                    chunk.energy[keep],
-                    np.rad2deg(chunk.angular_distance[keep]),
-                    None if chunk.positions is None else chunk.positions[:, keep],
-                    None if weight is None else weight[keep],
-                    chunk.no_positions,
-                )
-
-    @cached_property
-    def _met(self) -> dict[str, tuple[float, float]]:
-        """Least and largest value of each quantity; infinite where there is none."""
-        found = dict.fromkeys(_UNITS, (math.inf, -math.inf))
-        for some in self._triggers():
-            radius = np.zeros(0) if some.positions is None else some.positions[2]
-            for name, values in (("energy", some.energy), ("radius", radius), ("viewcone", some.viewcone)):
-                low, high = found[name]
-                found[name] = min(low, float(values.min(initial=low))), max(high, float(values.max(initial=high)))
-        return found
-
-    def _ends(self, quantity: str) -> tuple[float, float]:
-        """Return the simulated range, or where it is not known that of the triggers (from 0 for distances)."""
-        if (known := self._simulated_range(quantity)) is not None:
-            return known
-        if quantity == "radius":
-            self._require_known(quantity)
-        low, high = self._met[quantity]
-        if not math.isfinite(high):
-            raise ProdconfError(f"{self.group.name}: no trigger is of {self.sub_array.name}, so there is no {quantity}")
-        if quantity == "energy":
-            return (low, high) if low < high else (low / 1.1, high * 1.1)
-        return 0.0, high or 1.0
-
-# %% ../nbs/derive_corsika_limits.ipynb #2e029336
-class _Histogrammed(_Binned):
-    """The documented bins, and what is in them."""
-
-    @property
-    def energy_bins(self) -> u.Quantity:
-        """Edges of 20 bins per decade over the simulated energies, TeV."""
-        low, high = self._ends("energy")
-        number = max(1, math.ceil(20 * math.log10(high / low) - 1e-6))
-        return u.Quantity(np.geomspace(low, high, number + 1), "TeV")
-
-    @property
-    def core_distance_bins(self) -> u.Quantity:
-        """Edges of 100 bins over the simulated core distances, m."""
-        return u.Quantity(np.linspace(*self._ends("radius"), 101), "m")
-
-    @property
-    def view_cone_bins(self) -> u.Quantity:
-        """Edges of 100 bins over the simulated angles to the pointing, deg."""
-        return u.Quantity(np.linspace(*self._ends("viewcone"), 101), "deg")
-
-    def histograms(self) -> EventHistograms:
+    def limits(
+        self, loss_fraction: float | Mapping[str, float] | None = None, *, request: LimitRequest | None = None
+    ) -> PilotLimits:
         """
-        Read the triggers of the sub-array into the documented bins.
+        Derive the three limits with what they rest on.
+
+        Parameters
+        ----------
+        loss_fraction : float or mapping, optional
+            Share of the triggers that each cut may lose, in [0, 1); or one each for energy, radius and viewcone.
+            Replaces that of the request, and its budget.
+        request : LimitRequest, optional
+            What is asked; the calculator's own by default.
 
         Returns
         -------
-        EventHistograms
-            Also over core distance and energy, and over the ground; without positions these stay empty.
-        """
-        radii = self.core_distance_bins.value if not self._unknown("radius") else np.array([0.0, 1.0])
-        tilt = math.radians(min(self.group.point.zenith + self.view_cone_bins.value[-1], 75.0))
-        ground = np.linspace(-1, 1, 81) * radii[-1] / math.cos(tilt)
-        found = EventHistograms(
-            self.energy_bins.value,
-            radius_edges=radii,
-            viewcone_edges=self.view_cone_bins.value,
-            ground_edges=ground,
-        )
-        for some in self._triggers():
-            found.add(
-                some.energy,
-                some.viewcone,
-                positions=some.positions,
-                weight=some.weight,
-                no_positions=some.no_positions,
-            )
-        return found
+        PilotLimits
+            energy (TeV), radius (m) and viewcone (deg), each None where the files cannot give it (see `notes`).
 
-# %% ../nbs/derive_corsika_limits.ipynb #c293d882
-class _Sliced(_Histogrammed):
-    """Limits in slices of energy."""
+        Raises
+        ------
+        ProdconfError
+            If no trigger is the sub-array's, or an argument is out of range.
+        """
+        asked = request or self.request
+        if loss_fraction is not None:
+            asked = replace(asked, loss_fraction=loss_fraction, budget=None)
+        record = self._derive(asked)
+        self._records = [record, *self._records[:15]]
+        return record
 
     def curves(
         self, loss_fraction: float | Mapping[str, float] = 1e-3, *, slices: ArrayLike | None = None
@@ -475,93 +222,69 @@ class _Sliced(_Histogrammed):
         loss_fraction : float or mapping
             Of the triggers of each slice.
         slices : array_like, optional
-            Increasing energies in TeV; four slices per decade by default.
-
-        Returns
-        -------
-        LimitCurves
+            Increasing energies (Quantity, or in TeV); four slices per decade by default.
 
         Raises
         ------
         ProdconfError
             If no trigger is the sub-array's, or an argument is out of range.
         """
-        found = self.limits(loss_fraction, slices=self._slices() if slices is None else slices).curves
+        edges = self._slices() if slices is None else slices
+        found = self.limits(loss_fraction, request=replace(self.request, slices=edges)).curves
         assert found is not None
         return found
 
-    def _slices(self) -> NDArray[np.float64]:
-        """Return four slices per decade of the simulated energies."""
-        low, high = self._ends("energy")
-        return np.geomspace(low, high, max(1, round(4 * math.log10(high / low))) + 1)
+    def joint_loss(
+        self, lower_energy_limit: Any = None, upper_radial_distance: Any = None, viewcone: Any = None
+    ) -> JointLoss:
+        """
+        Count what cuts lose together.
 
-# %% ../nbs/derive_corsika_limits.ipynb #ea5e8670
-class _Viewed(_Sliced):
-    """What is drawn on each quantity."""
+        Parameters
+        ----------
+        lower_energy_limit, upper_radial_distance, viewcone : astropy.units.Quantity, optional
+            None is no cut.
 
-    def _view(self, quantity: str, value: float | None) -> LimitView:
-        """Return a limit with its record, if it has one."""
-        simulated = self._simulated_range(quantity)
-        if value is None:
-            return LimitView(quantity, None, simulated)
-        known = (getattr(record, quantity) for record in self._records)
-        found = (limit for limit in known if limit is not None and math.isclose(limit.value, value, rel_tol=1e-9))
-        return LimitView(quantity, next(found, None) or self._limit_at(quantity, value), simulated)
+        Returns
+        -------
+        JointLoss
+            Number, share and bound of the share. A cut that loses most of the triggers takes memory for them.
 
-    def _limit_at(self, quantity: str, value: float) -> TailLimit | float:
-        """Return the limit of the loss that a value has."""
-        if self._unknown(quantity):
-            return value
-        loss = self._joint_loss({quantity: value})
-        if not 0 < loss.fraction <= 0.1:
-            return value
-        fractions = dict.fromkeys(_UNITS, 0.0) | {quantity: math.nextafter(loss.fraction, 1.0)}
-        options = {"loss_fraction": fractions, "confidence": self.confidence, "interval": self.interval}
-        found = getattr(self._derive(options), quantity)
-        return value if found is None else replace(found, value=value)
+        Raises
+        ------
+        ProdconfError
+            If a cut has no unit, or its quantity is not known.
+        """
+        cuts = _cuts(lower_energy_limit, upper_radial_distance, viewcone)
+        return self._joint_loss({name: cut for name, cut in cuts.items() if cut is not None})
 
-# %% ../nbs/derive_corsika_limits.ipynb #b12627b2
-_NAMES = {"energy": "energy", "radius": "core_distance", "viewcone": "view_cone"}
-_FIGURES = ("core_distance_energy", *_NAMES.values(), "core_xy", *(f"survival_{name}" for name in _NAMES.values()))
+    @property
+    def energy_bins(self) -> u.Quantity:
+        """Edges of 20 bins per decade over the simulated energies, TeV."""
+        return u.Quantity(self._edges("energy"), "TeV")
 
+    @property
+    def core_distance_bins(self) -> u.Quantity:
+        """Edges of 100 bins over the simulated core distances, m."""
+        return u.Quantity(self._edges("radius"), "m")
 
-class _Drawn(_Viewed):
-    """Figures."""
+    @property
+    def view_cone_bins(self) -> u.Quantity:
+        """Edges of 100 bins over the simulated angles to the pointing, deg."""
+        return u.Quantity(self._edges("viewcone"), "deg")
 
-    def _distributions(self, views: Mapping[str, LimitView]) -> dict[str, Figure]:
-        """Draw the events in bins."""
-        bins, point = self.histograms(), self.group.point
-        figures = {}
-        if "radius" in views:
-            figures["core_distance_energy"] = plot_core_distance_energy(bins, views["radius"], views["energy"])
-        figures |= {_NAMES[name]: plot_distribution(bins, view) for name, view in views.items()}
-        if "radius" in views:
-            place = {"zenith": point.zenith, "azimuth": point.azimuth}
-            figures["core_xy"] = plot_core_ground(bins, views["radius"], **place)
-        return figures
+    def histograms(self) -> EventHistograms:
+        """
+        Put the triggers of the sub-array into the documented bins.
 
-    def _survivals(self, views: Mapping[str, LimitView]) -> dict[str, Figure]:
-        """Draw the tails, as far as they were kept."""
-        kept = self._deepest().tails[self.sub_array.name]
-        figures = {}
-        for name in (name for name in kept.quantities if name in views):
-            tail, limit = kept.tail(name), views[name].limit
-            n_tail = limit.n_tail if isinstance(limit, TailLimit) else 0
-            effect = tail.design_effect(max(100, 2 * n_tail))
-            figures[f"survival_{_NAMES[name]}"] = plot_survival(tail, views[name], design_effect=effect)
-        return figures
-
-    def _give(self, figures: dict[str, Figure], output_path: Any, overwrite: bool) -> dict[str, Figure]:
-        """Save figures, or show them in a notebook."""
-        if output_path is None:
-            show_figures(figures.values())
-        else:
-            save_figures(figures, output_path, inputs=self.group.files, overwrite=overwrite)
-        return figures
-
-# %% ../nbs/derive_corsika_limits.ipynb #5aacc1b5
-class _Plotted(_Drawn):
-    """The documented figures."""
+        Returns
+        -------
+        EventHistograms
+            Also over core distance and energy, and over the ground; without positions these stay empty.
+        """
+        request = replace(self.request, histograms=True, slices=None)
+        found = self._summary(request, request.capacity(self.group.n_triggers))
+        return found.histograms[self.sub_array.name].trimmed()
 
     def plot_data(
         self,
@@ -596,22 +319,17 @@ class _Plotted(_Drawn):
         ProdconfError
             If a limit has no unit, or the figures cannot be saved.
         """
-        given = zip(_UNITS.items(), (lower_energy_limit, upper_radial_distance, viewcone), strict=True)
-        values = {q: None if x is None else _plain(_ARGUMENTS[q], x, unit) for (q, unit), x in given}
-        for q, value in values.items():
-            if value is not None:
-                require_positive(_ARGUMENTS[q], value, zero=True)
+        values = _cuts(lower_energy_limit, upper_radial_distance, viewcone)
         values["energy"] = values["energy"] or None  # 0 TeV cuts nothing off
         if output_path is not None:
-            figure_paths(_FIGURES, output_path, inputs=self.group.files, overwrite=overwrite)
+            figure_paths(FIGURE_NAMES, output_path, inputs=self.group.files, overwrite=overwrite)
+        bins = self.histograms()
         if self._unknown("radius"):
             del values["radius"]
         views = {name: self._view(name, value) for name, value in values.items()}
-        return self._give(self._distributions(views) | self._survivals(views), output_path, overwrite)
-
-# %% ../nbs/derive_corsika_limits.ipynb #b4c7289a
-class _Curved(_Plotted):
-    """Figures of slices."""
+        kept = self._deepest().tails[self.sub_array.name]
+        tails = {name: kept.tail(name) for name in kept.quantities}
+        return self._give(view_figures(views, tails, bins, self.group.point), output_path, overwrite)
 
     def plot_curves(
         self,
@@ -630,51 +348,115 @@ class _Curved(_Plotted):
             curve_core_distance and curve_view_cone, as far as they are known.
         """
         if output_path is not None:
-            names = [f"curve_{_NAMES[name]}" for name in ("radius", "viewcone")]
+            names = ("curve_core_distance", "curve_view_cone")
             figure_paths(names, output_path, inputs=self.group.files, overwrite=overwrite)
-        curves, figures = self.curves(loss_fraction, slices=slices), {}
-        for name, curve in (("radius", curves.radius), ("viewcone", curves.viewcone)):
-            if curve is not None:
-                view = LimitView(name, getattr(self._records[0], name), self._simulated_range(name))
-                columns: dict[str, Any] = {"values": curve.value, "low": curve.low, "high": curve.high}
-                figures[f"curve_{_NAMES[name]}"] = plot_curve(curves.edges, view, **columns, verdicts=curve.verdict)
-        return self._give(figures, output_path, overwrite)
+        curves = self.curves(loss_fraction, slices=slices)
+        found = {name: getattr(self._records[0], name) for name in ("radius", "viewcone")}
+        views = {name: LimitView(name, limit, thrown_range(self.group.point, name)) for name, limit in found.items()}
+        return self._give(curve_figures(curves, views), output_path, overwrite)
 
-# %% ../nbs/derive_corsika_limits.ipynb #e59cfd7c
-class LimitCalculator(_Curved):
-    """
-    Compute limits for the configuration of CORSIKA: lowest energy, largest core distance, widest view cone.
+    def _value(self, quantity: str, loss_fraction: float) -> u.Quantity:
+        """Return the limit of the sample; say where it is none."""
+        limit = getattr(self.limits(require_loss_fraction(loss_fraction)), quantity)
+        if limit is None and quantity == "radius":
+            self._require_known(quantity)
+        doubt = self._unknown(quantity) if limit is None else f"{limit.verdict}: {limit.reason}"
+        if limit is None or limit.verdict != "ok":
+            warnings.warn(f"{_ARGUMENTS[quantity]}: {doubt}", ProdconfWarning, stacklevel=3)
+        return u.Quantity(0.0 if limit is None else limit.value, _UNITS[quantity])
 
-    Parameters
-    ----------
-    event_data_file : str, Path, or iterable of them
-        Reduced event data of any generation; names or patterns, all of one pointing, night sky and primary.
-    telescope_list : list, optional
-        Names or common ids of the telescopes that count; None or an empty list stands for all.
-    multiplicity : int
-        Least number of them that must have triggered.
-    stereo : mapping, optional
-        Type (such as LSTN) to the least number of its telescopes for them to count at all.
-    types : mapping, optional
-        Type to telescopes, where names do not say it.
-    spectral_index : float, optional
-        Index (positive) of the spectrum that losses refer to; the thrown one by default.
-    confidence, interval : float
-        Of guaranteed limits and bounds; coverage of intervals.
-    from_names : bool
-        Take what files do not say of their pointing and primary from their names.
-    cache : str or Path, optional
-        Folder that keeps the triggered events of files between sessions.
+    def _summary(self, request: LimitRequest, capacity: int) -> FileSummary:
+        """Return the tails of all files, at least this deep; those in slices or with bins serve others as well."""
+        for asked, (depth, known) in self._summaries.items():
+            enough = depth >= capacity and request.slices in (None, asked.slices)
+            if enough and asked.index == request.index and asked.histograms >= request.histograms:
+                return known
+        read = LimitRequest(index=request.index, slices=request.slices, histograms=request.histograms)
+        made = summarise_files(self.group, [self.sub_array], read, capacity=capacity, cache=self._cache)
+        self._summaries[read] = capacity, made
+        return made
 
-    Attributes
-    ----------
-    group : PilotGroup
-        Files, what they threw and where they point.
-    sub_array : SubArray
-        Telescopes and multiplicity.
+    def _answer(self, request: LimitRequest, question: Callable[[FileSummary], Answer]) -> Answer:
+        """Answer a question from tails that are deep enough for it."""
+        start = request.capacity(self.group.n_triggers)
+        return deep_enough(lambda capacity: question(self._summary(request, capacity)), start)
 
-    Raises
-    ------
-    ProdconfError
-        If a file is unsound, files are of several places, or an argument is out of range.
-    """
+    def _deepest(self) -> FileSummary:
+        """Return the deepest tails that there are."""
+        same = [known for asked, known in self._summaries.items() if asked.index == self.request.index]
+        if not same:
+            return self._summary(self.request, self.request.capacity(self.group.n_triggers))
+        return max(same, key=lambda known: known[0])[1]
+
+    def _derive(self, request: LimitRequest) -> PilotLimits:
+        """Derive a record, with as many passes as it needs."""
+        found = self._answer(request, lambda all_: limits_of(self.group, all_, [self.sub_array], request))
+        if not found.pilots:
+            raise ProdconfError(f"{self.group.name}: {found.empty[self.sub_array.name]}")
+        return found.pilots[0]
+
+    def _joint_loss(self, cuts: dict[str, float]) -> JointLoss:
+        """Count what cuts lose together, TeV, m, deg."""
+        for name in cuts:
+            self._require_known(name)
+        name, confidence = self.sub_array.name, self.request.confidence
+        request = replace(self.request, slices=None)
+        return self._answer(request, lambda found: found.tails[name].joint_loss(**cuts, confidence=confidence))
+
+    def _unknown(self, quantity: str) -> str:
+        """Say why a quantity cannot be known, "" where it can."""
+        found = self._deepest()
+        if quantity in found.tails[self.sub_array.name].quantities:
+            return ""
+        return found.distance_unknown if quantity == "radius" else "point-like showers have no view cone, it is zero"
+
+    def _require_known(self, quantity: str) -> None:
+        """Refuse a quantity that cannot be known."""
+        if reason := self._unknown(quantity):
+            raise ProdconfError(reason)
+
+    def _edges(self, quantity: str) -> NDArray[np.float64]:
+        """Return the bins over the simulated range, or where it is not known over that of the triggers."""
+        if (thrown := thrown_range(self.group.point, quantity)) is not None:
+            return bin_edges(quantity, thrown)
+        if quantity == "radius":
+            self._require_known(quantity)
+        found = self.histograms()
+        if not found.n_events:
+            raise ProdconfError(f"{self.group.name}: no trigger is of {self.sub_array.name}, so there is no {quantity}")
+        edges: NDArray[np.float64] = getattr(found, f"{quantity}_edges")
+        return edges
+
+    def _slices(self) -> NDArray[np.float64]:
+        """Return four slices per decade of the simulated energies."""
+        low, high = self._edges("energy")[[0, -1]]
+        return np.geomspace(low, high, max(1, round(4 * math.log10(high / low))) + 1)
+
+    def _view(self, quantity: str, value: float | None) -> LimitView:
+        """Return a limit with its record, if it has one."""
+        simulated = thrown_range(self.group.point, quantity)
+        if value is None:
+            return LimitView(quantity, None, simulated)
+        known = (getattr(record, quantity) for record in self._records)
+        found = (limit for limit in known if limit is not None and math.isclose(limit.value, value, rel_tol=1e-9))
+        return LimitView(quantity, next(found, None) or self._limit_at(quantity, value), simulated)
+
+    def _limit_at(self, quantity: str, value: float) -> TailLimit | float:
+        """Return the limit of the loss that a value has."""
+        if self._unknown(quantity):
+            return value
+        loss = self._joint_loss({quantity: value})
+        if not 0 < loss.fraction <= 0.1:
+            return value
+        fractions = dict.fromkeys(_UNITS, 0.0) | {quantity: math.nextafter(loss.fraction, 1.0)}
+        same = {"confidence": self.request.confidence, "interval": self.request.interval, "index": self.request.index}
+        found = getattr(self._derive(LimitRequest(fractions, **same)), quantity)  # type: ignore[arg-type]
+        return value if found is None else replace(found, value=value)
+
+    def _give(self, figures: dict[str, Figure], output_path: Any, overwrite: bool) -> dict[str, Figure]:
+        """Save figures, or show them in a notebook."""
+        if output_path is None:
+            show_figures(figures.values())
+        else:
+            save_figures(figures, output_path, inputs=self.group.files, overwrite=overwrite)
+        return figures

@@ -15,8 +15,10 @@ from matplotlib.figure import Figure
 from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.derive_corsika_limits import LimitCalculator
 from prodconf.events.reduced import FileInfo, ReducedEventWriter
+from prodconf.events.sub_arrays import SubArray
 from prodconf.formulas.loss_tails import TailLimit
 from prodconf.generate_simulation_config import SimulationConfig
+from prodconf.limits.pilots import LimitRequest
 from prodconf.sky.shower_frame import angular_distance, core_distance, offset_direction, shower_to_ground
 from prodconf.toys.models import Throw, ToyModel, union_loss
 from prodconf.toys.sample import SampleSize, write_pilot
@@ -250,7 +252,7 @@ def test_a_steep_threshold_has_an_energy_limit(calculator):
     ],
 )
 def test_only_triggers_of_the_sub_array_count(steep, events, telescopes, options, rule):
-    calculator = LimitCalculator(steep, telescopes, **options)
+    calculator = LimitCalculator(steep, SubArray("some", telescopes, **options) if options else telescopes)
     kept = np.array([rule(names) for names in events["telescopes"]])
     record = calculator.limits(0.0)
     assert record.n_triggered == kept.sum()
@@ -295,11 +297,11 @@ def test_several_places_or_bad_files_are_refused(steep, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"confidence": 1.0}, {"interval": 0.0}, {"multiplicity": 0}, {"spectral_index": math.nan}]
+    "options", [{"confidence": 1.0}, {"interval": 0.0}, {"index": math.nan}, {"index": [1, 2]}, {"index": 2 * u.m}]
 )
 def test_bad_options_are_refused(steep, options):
     with pytest.raises(ProdconfError, match=next(iter(options))):
-        LimitCalculator(steep, **options)
+        LimitCalculator(steep, request=LimitRequest(**options))
 
 
 # The real samples
@@ -333,8 +335,8 @@ def test_old_files_say_why_they_know_no_core_distance(shared_data, tmp_path):
     assert set(calculator.plot_data(0.08 * u.TeV, 500 * u.m, 3 * u.deg, tmp_path / "old")) == known
     assert {path.stem for path in (tmp_path / "old").iterdir()} == known
     bins = calculator.energy_bins.value, calculator.view_cone_bins.value  # from the triggers: no range is known
-    assert bins[0][[0, -1]] == pytest.approx([0.0759, 8.50], rel=1e-3)
-    assert bins[1][[0, -1]] == pytest.approx([0, 3.93], abs=0.005)
+    assert 0.0759 / 1.123 < bins[0][0] <= 0.0759 < 8.50 <= bins[0][-1] < 8.50 * 1.123  # by less than a bin
+    assert 3.93 <= bins[1][-1] < 3.93 + 0.061
 
 
 @pytest.mark.parametrize("generation", ["v0.16", "v0.17", "v0.32", "v0.34", "v0.36"])
@@ -408,7 +410,7 @@ def test_the_joint_loss_is_counted(calculator, events, cuts):
 
 
 def test_a_budget_bounds_the_three_together(calculator, events):
-    record = calculator.limits(budget=0.003)
+    record = calculator.limits(request=LimitRequest(budget=0.003))
     gone = (events["energy"] < record.energy.value) | (events["radius"] > record.radius.value)
     gone |= events["viewcone"] > record.viewcone.value
     assert record.joint.n_lost == gone.sum() <= 180
@@ -432,26 +434,26 @@ def test_slices_have_their_own_limits(calculator, events):
 
 
 def test_another_spectrum_weighs_the_events(steep, events):
-    record = LimitCalculator(steep, spectral_index=2.7).limits(0.01)
+    record = LimitCalculator(steep, request=LimitRequest(index=2.7)).limits(0.01)
     weight = events["energy"] ** -0.7
     order = np.argsort(events["energy"])
     share = np.cumsum(weight[order]) / weight.sum()
     expected = events["energy"][order][np.searchsorted(share, 0.01, side="right")]
     assert record.energy.value == pytest.approx(expected, rel=1e-6)
-    histograms = LimitCalculator(steep, spectral_index=2.7).histograms()
+    histograms = LimitCalculator(steep, request=LimitRequest(index=2.7)).histograms()
     assert histograms.energy.sum() != 60_000
     assert histograms.n_events == 60_000
 
 
 def test_other_rules_reach_the_limits(calculator, events):
-    assert calculator.limits(1e-4, min_lost_events=60).radius.n_tail == 60
+    assert calculator.limits(request=LimitRequest(1e-4, min_lost_events=60)).radius.n_tail == 60
     mixed = calculator.limits({"energy": 0.0, "radius": 0.01, "viewcone": 0.1})
     assert mixed.radius.n_tail == 600
     assert mixed.energy.n_tail == 0
-    peak = calculator.limits(energy_rule="peak", peak_fraction=0.1).energy
+    peak = calculator.limits(request=LimitRequest(energy_rule="peak", peak_fraction=0.1)).energy
     assert 0.003 < peak.value < STEEP.break_energy
     with pytest.raises(ProdconfError, match="energy_rule"):
-        calculator.limits(energy_rule="guess")
+        calculator.limits(request=LimitRequest(energy_rule="guess"))
 
 
 # Figures
@@ -544,8 +546,8 @@ def test_the_cache_is_used_and_does_not_change_anything(steep, tmp_path):
 def test_the_file_is_read_once_for_the_three_methods(steep, monkeypatch):
     from prodconf import derive_corsika_limits as module
 
-    passes, real = [], module.summarise_file
-    monkeypatch.setattr(module, "summarise_file", lambda *a, **k: passes.append(k["capacity"]) or real(*a, **k))
+    passes, real = [], module.summarise_files
+    monkeypatch.setattr(module, "summarise_files", lambda *a, **k: passes.append(k["capacity"]) or real(*a, **k))
     calculator = LimitCalculator(steep)
     for loss in (0.1, 0.01, 0.0):
         for quantity in METHODS:
@@ -561,8 +563,8 @@ def test_slices_may_have_a_unit(calculator):
     plain = calculator.curves(0.1, slices=[1, 2]).edges
     assert calculator.curves(0.1, slices=[1000, 2000] * u.GeV).edges == plain == (1.0, 2.0)
     for bad in ([1, 2] * u.m, 5):
-        with pytest.raises(ProdconfError, match="slices must be"):
-            calculator.limits(0.1, slices=bad)
+        with pytest.raises(ProdconfError, match="slices must"):
+            calculator.curves(0.1, slices=bad)
 
 
 @pytest.mark.parametrize("loss", [0.1 * u.one, 10 * u.percent, np.array(0.1), np.float32(0.1)])
@@ -589,8 +591,6 @@ def test_an_energy_limit_of_zero_cuts_nothing_off(calculator):
         ({"event_data_file": 5}, "event_data_file must be"),
         ({"event_data_file": b"x"}, "event_data_file must be"),
         ({"telescope_list": 5}, "telescope_list must be"),
-        ({"spectral_index": [1, 2]}, "spectral_index must be"),
-        ({"spectral_index": 2 * u.m}, "spectral_index must be"),
         ({"cache": 5}, "cache"),
     ],
 )

@@ -139,111 +139,20 @@ class EnergyRule(StrEnum):
     PEAK = "peak"
 
 
-def _require_places(output: Path, curves: Path | None, plots: Path | None, inputs: list[Path], overwrite: bool) -> None:
-    """Refuse outputs that cannot be written, before any work."""
-    from prodconf.core.files import require_output_folder, require_outputs
-
-    require_outputs([path for path in (output, curves) if path is not None], inputs=inputs, overwrite=overwrite)
-    if plots is not None:
-        require_output_folder(plots, overwrite=overwrite)
-
-# %% ../../nbs/commands/04_pilots.ipynb #08827011
 _MOST_ROWS, _MOST_MISSING = 20, 20
 
-
-def _origin(found: Any, arrays: list[Any], used: list[Path], yaml: Path | None, checksums: bool) -> dict[str, Any]:
-    """Return what a table says of the files and sub-arrays that it was made from."""
-    from prodconf.core.files import provenance
-    from prodconf.limits.rows import inputs_meta, skipped_meta, sub_arrays_meta
-
-    made = provenance(inputs=[] if yaml is None else [yaml])
-    return {
-        "sub_arrays": sub_arrays_meta(arrays),
-        "skipped_files": skipped_meta(found.skipped),
-        "notes": list(found.notes),
-        "provenance": made | {"event_files": inputs_meta(used, checksums=checksums)},
-    }
-
-
-def _write_curves(found: Any, path: Path, *, particle: str, overwrite: bool) -> Path:
-    """Write the table of limits in slices of energy."""
-    from prodconf.core.files import atomic_path
-    from prodconf.limits.rows import curves_table
-
-    table = curves_table(found.pilots, primary=particle)
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
-    return path
-
-
-def _used(inputs: list[Path], found: Any) -> list[Path]:
-    """Return the files that were not left out, each once."""
-    left_out = {one.absolute() for one in found.skipped}
-    return sorted({path for path in inputs if path.absolute() not in left_out})
-
 # %% ../../nbs/commands/04_pilots.ipynb #a1d2e5e3
-def _derived(files: list[str], arrays: list[Any], request: Any, options: dict[str, Any]) -> Any:
-    """Derive the limits, with a bar; list the files that were left out."""
-    from dataclasses import fields
-
-    from prodconf.limits.production import derive_limits
-    from prodconf.limits.rows import SLICE_EDGES
-
-    asked = {field.name: getattr(request, field.name) for field in fields(request)}
-    slices = SLICE_EDGES if options["sliced"] else None
-    rest = {name: value for name, value in options.items() if name != "sliced"}
-    with _file_bar(files) as progress:
-        found = derive_limits(files, arrays, **asked, **rest, slices=slices, progress=progress)
-    for path, reason in found.skipped.items():
+def _tell(done: Any, sub_arrays: list[Any]) -> None:
+    """Say which files were left out, and which sub-arrays did not trigger everywhere, so that no row is missed."""
+    pilots = done.production.pilots
+    for path, reason in done.production.skipped.items():
         say(f"skipped: {reason if path.name in reason else f'{path}: {reason}'}")
-    for sentence in _without_rows(found.pilots, arrays):
-        say(f"note: {sentence}")
-    return found
-
-
-def _without_rows(pilots: list[Any], arrays: list[Any]) -> list[str]:
-    """Say which sub-arrays did not trigger everywhere, so that rows of theirs are not missed in silence."""
     points = {pilot.point for pilot in pilots}
-    absent = {
-        one.name: len(points - {pilot.point for pilot in pilots if pilot.sub_array == one.name}) for one in arrays
-    }
-    return [
-        f"sub-array {name!r} triggered at {len(points) - n} of {len(points)} places, and has no row at the others"
-        for name, n in absent.items()
-        if n
-    ]
-
-
-def _limits_table(
-    found: Any, request: Any, origin: dict[str, Any], *, particle: str, index: float | None, rounding: Any
-) -> Any:
-    """Make the table of limits, rounded where that was asked for."""
-    from prodconf.limits.rounding import round_limits
-    from prodconf.limits.rows import limits_meta, limits_table
-
-    meta = limits_meta(request) | origin
-    table = limits_table(
-        found.pilots, primary=particle, loss_fraction=request.loss_fraction, spectral_index=index, meta=meta
-    )
-    return table if rounding is None else round_limits(table, rounding)
-
-
-def _write_plots(
-    found: Any,
-    folder: Path,
-    used: list[Path],
-    arrays: list[Any],
-    how: dict[str, Any],
-    *,
-    particle: str,
-    overwrite: bool,
-) -> Path:
-    """Draw the figures of all limits, with the triggers in bins."""
-    from prodconf.limits.plots import histogram_reader, write_limit_plots
-
-    read = histogram_reader(used, arrays, spectral_index=how["index"], from_names=how["from_names"], cache=how["cache"])
-    write_limit_plots(found.pilots, folder, histograms=read, primary=particle, overwrite=overwrite)
-    return folder
+    for name in (one.name for one in sub_arrays):
+        seen = len({pilot.point for pilot in pilots if pilot.sub_array == name})
+        if seen < len(points):
+            where = f"{seen} of {len(points)} places"
+            say(f"note: sub-array {name!r} triggered at {where}, and has no row at the others")
 
 # %% ../../nbs/commands/04_pilots.ipynb #1d9825ce
 _telescopes = partial(typer.Option, rich_help_panel="Telescopes")
@@ -292,14 +201,17 @@ def limits(
     verbose: Verbose = False,
 ) -> None:
     """Derive lower energy, core distance and view cone for CORSIKA, for all pointings and sub-arrays."""
+    from prodconf.limits.outputs import LimitOutputs, write_limits_of
     from prodconf.limits.pilots import LimitRequest
+    from prodconf.limits.production import Reading
     from prodconf.limits.rounding import parse_rounding
     from prodconf.limits.rows import limits_lines
-    from prodconf.limits.table import write_limits
 
-    _require_places(output, curves, plots, matched(files, sub_arrays), overwrite)
-    arrays = _sub_arrays(sub_arrays, telescopes, multiplicity, _stereo_rules(stereo))
+    inputs = [] if sub_arrays is None else [sub_arrays]
     rounding = parse_rounding(round_outward)
+    outputs = LimitOutputs(output, curves, plots, rounding, particle, checksums, overwrite, inputs)
+    outputs.require_places(matched(files))
+    arrays = _sub_arrays(sub_arrays, telescopes, multiplicity, _stereo_rules(stereo))
     request = LimitRequest(
         _losses(loss_fraction, loss_energy, loss_radius, loss_viewcone),
         confidence=confidence,
@@ -307,24 +219,16 @@ def limits(
         budget=budget,
         energy_rule=energy_rule.value,
         peak_fraction=peak_fraction,
+        index=spectral_index,
     )
-    how = {"index": spectral_index, "cache": cache, "from_names": names_from_files}
-    run = {"scheduler": scheduler, "skip_invalid": skip_invalid, "tails": plots is not None}
-    run["sliced"] = curves is not None or plots is not None
-    found = _derived(files, arrays, request, how | run)
-    used = _used(matched(files), found)
-    meta = _origin(found, arrays, used, sub_arrays, checksums)
-    table = _limits_table(found, request, meta, particle=particle, index=spectral_index, rounding=rounding)
-    write_limits(table, output, overwrite=overwrite)
-    typer.echo("\n".join(limits_lines(table, most=None if verbose else _MOST_ROWS)))
-    for note in [*table.meta["pilot_notes"], *table.meta["notes"]]:
+    reading = Reading(cache, scheduler, skip_invalid, names_from_files)
+    with _file_bar(files) as progress:
+        done = write_limits_of(files, arrays, outputs, request, reading, progress=progress)
+    _tell(done, arrays)
+    typer.echo("\n".join(limits_lines(done.table, most=None if verbose else _MOST_ROWS)))
+    for note in [*done.table.meta["pilot_notes"], *done.table.meta["notes"]]:
         typer.echo(f"note: {note}")
-    written = [output]
-    if curves is not None:
-        written.append(_write_curves(found, curves, particle=particle, overwrite=overwrite))
-    if plots is not None:
-        written.append(_write_plots(found, plots, used, arrays, how, particle=particle, overwrite=overwrite))
-    typer.echo(f"Written: {', '.join(map(str, written))}")
+    typer.echo(f"Written: {', '.join(map(str, done.paths))}")
 
 # %% ../../nbs/commands/04_pilots.ipynb #f1c45269
 def merge(

@@ -21,8 +21,8 @@ Array = NDArray[np.float64]
 
 # %% auto #0
 __all__ = ['Array', 'shown', 'require_finite', 'require_positive', 'require_array', 'fit_together', 'require_scalar',
-           'require_whole', 'require_quantity', 'require_pair', 'require_loss_fraction', 'require_probability',
-           'require_path']
+           'require_whole', 'require_edges', 'require_quantity', 'require_pair', 'require_loss_fraction',
+           'require_probability', 'require_path']
 
 # %% ../../nbs/core/02_checks.ipynb #e4edd00a
 def shown(value: Any) -> str:
@@ -189,6 +189,23 @@ def require_whole(name: str, value: Any, low: int, high: int | None = None) -> i
         span = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ArgumentError(f"{name} must be a whole number {span}, got {number:g}")
     return int(number)
+
+# %% ../../nbs/core/02_checks.ipynb #c4ed9e50
+def require_edges(name: str, edges: Any, unit: str = "") -> Array:
+    """
+    Read the edges of bins; a Quantity is converted to `unit`, plain numbers are taken to be in it.
+
+    Raises
+    ------
+    ArgumentError
+        If they are not at least two increasing finite numbers in one row, or have another kind of unit.
+    """
+    array = require_array(name, edges, unit)
+    if array.ndim != 1 or array.size < 2 or not (np.diff(array) > 0).all():
+        raise ArgumentError(
+            f"{name} must be at least two increasing numbers{unit and f' in {unit}'}, got {shown(edges)}"
+        )
+    return array
 
 # %% ../../nbs/core/02_checks.ipynb #a3c5b5a0
 def require_quantity(

@@ -11,14 +11,19 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import require_loss_fraction, require_probability
-from ..core.errors import ProdconfError, ProdconfWarning
+from prodconf.core.checks import (
+    require_edges,
+    require_loss_fraction,
+    require_positive,
+    require_probability,
+    require_scalar,
+)
+from ..core.errors import ArgumentError, ProdconfError, ProdconfWarning
 from ..events.groups import PilotGroup, PilotPoint
 from ..events.reduced import EventChunk
 from ..events.sub_arrays import SubArray, absence, require_sub_arrays
@@ -32,24 +37,50 @@ from prodconf.formulas.loss_tails import (
     needs_capacity,
     tail_limit,
 )
+from .histograms import EventHistograms, histograms_of, thrown_range
 from .tails import ENERGY_EDGES, QUANTITIES, EventTails, JointLoss
 
 if TYPE_CHECKING:
     from prodconf.formulas.energy_threshold import EnergyThreshold
 
 # %% auto #0
-__all__ = ['Limits', 'LimitRequest', 'FileSummary', 'summed', 'summarise_file', 'LimitCurve', 'LimitCurves', 'PilotLimits',
-           'LimitsResult', 'limits_of_tails', 'limits_of', 'capacity_of', 'pilot_limits']
+__all__ = ['Limits', 'Answer', 'LimitRequest', 'FileSummary', 'summed', 'summarise_files', 'LimitCurve', 'LimitCurves',
+           'PilotLimits', 'LimitsResult', 'limits_of_tails', 'limits_of', 'deep_enough', 'pilot_limits']
 
 # %% ../../nbs/limits/02_pilots.ipynb #7ebfa18e
 @dataclass(frozen=True)
 class LimitRequest:
     """
-    What is asked of the triggers of a sub-array; parameters as for `pilot_limits`.
+    What is asked of the triggers of a sub-array: what may be lost, how sure one wants to be, and what else is wanted.
+
+    Parameters
+    ----------
+    loss_fraction : float or mapping
+        Share of the triggers that each limit may lose; or one each for energy, radius and viewcone.
+    confidence : float
+        Of the guaranteed limits and of bounds.
+    interval : float
+        Coverage of the two-sided intervals.
+    min_lost_events : int
+        Triggers that each limit may lose even where that is more than the loss fraction.
+    budget : float, optional
+        Share of the triggers that the three limits may lose together; replaces `loss_fraction` by the largest common
+        fraction that keeps it.
+    energy_rule : {"loss", "peak"}
+        Whether the lower energy loses a fraction of the triggers, or is where the triggered spectrum (per ln E)
+        reaches `peak_fraction` of its peak.
+    peak_fraction : float
+        Of the peak, between 0 and 1.
+    index : float, optional
+        Spectral index (positive) that losses refer to; the thrown one by default.
+    slices : array_like, optional
+        Increasing energies in TeV; each slice between them gets its own limits in radius and view cone.
+    histograms : bool
+        Whether the triggers are put into bins as well, for figures.
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a setting is out of range, or two contradict each other.
     """
 
@@ -60,12 +91,22 @@ class LimitRequest:
     budget: float | None = None
     energy_rule: str = "loss"
     peak_fraction: float = 0.01
+    index: float | None = None
+    slices: ArrayLike | None = None
+    histograms: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("confidence", "interval", "peak_fraction"):
-            object.__setattr__(self, name, require_probability(getattr(self, name), name))
+        checked: dict[str, object] = {
+            name: require_probability(getattr(self, name), name) for name in ("confidence", "interval", "peak_fraction")
+        }
         if self.budget is not None:
-            object.__setattr__(self, "budget", require_loss_fraction(self.budget, "budget"))
+            checked["budget"] = require_loss_fraction(self.budget, "budget")
+        if self.index is not None:
+            checked["index"] = float(require_positive("index", require_scalar("index", self.index)))
+        if self.slices is not None:
+            checked["slices"] = tuple(require_positive("slices", require_edges("slices", self.slices, "TeV")).tolist())
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
         _require_rules(self)
 
     @property
@@ -75,7 +116,7 @@ class LimitRequest:
         if not isinstance(given, Mapping):
             return dict.fromkeys(QUANTITIES, require_loss_fraction(given))
         if set(given) != set(QUANTITIES):
-            raise ProdconfError(f"loss_fraction must name {', '.join(QUANTITIES)}, got {', '.join(map(str, given))}")
+            raise ArgumentError(f"loss_fraction must name {', '.join(QUANTITIES)}, got {', '.join(map(str, given))}")
         return {name: require_loss_fraction(given[name], f"loss_fraction of the {name}") for name in QUANTITIES}
 
     def capacity(self, n_triggers: int) -> int:
@@ -92,16 +133,16 @@ class LimitRequest:
 
 def _require_rules(request: LimitRequest) -> None:
     """Refuse rules that do not exist or contradict each other."""
-    least = request.min_lost_events
+    least, fractions = request.min_lost_events, request.fractions
     if isinstance(least, bool) or not isinstance(least, (int, np.integer)) or least < 0:
-        raise ProdconfError(f"min_lost_events must be a whole number, 0 or more, got {least!r}")
+        raise ArgumentError(f"min_lost_events must be a whole number, 0 or more, got {least!r}")
     if request.energy_rule not in ("loss", "peak"):
-        raise ProdconfError(f"energy_rule must be 'loss' or 'peak', got {request.energy_rule!r}")
+        raise ArgumentError(f"energy_rule must be 'loss' or 'peak', got {request.energy_rule!r}")
     if request.budget is not None:
-        single = len(set(request.fractions.values())) > 1 and "loss fractions of single limits"
+        single = len(set(fractions.values())) > 1 and "loss fractions of single limits"
         other = single or (least and "min_lost_events") or (request.energy_rule == "peak" and "energy_rule 'peak'")
         if other:
-            raise ProdconfError(f"budget sets all three limits and cannot be combined with {other}")
+            raise ArgumentError(f"budget sets all three limits and cannot be combined with {other}")
 
 # %% ../../nbs/limits/02_pilots.ipynb #3934d77e
 @dataclass
@@ -123,6 +164,8 @@ class FileSummary:
         Why core distances are not known, where they are not.
     numbers : dict
         Common ids of telescopes to names, where sub-arrays were given by ids.
+    histograms : dict
+        Name of the sub-array to its triggers in bins, if they were asked for.
     """
 
     tails: dict[str, EventTails]
@@ -132,27 +175,35 @@ class FileSummary:
     reach: dict[str, float] = field(default_factory=dict)
     distance_unknown: str = ""
     numbers: dict[str, str] = field(default_factory=dict)
+    histograms: dict[str, EventHistograms] = field(default_factory=dict, compare=False)
+
+    def empty(self) -> FileSummary:
+        """Summary of no files with the same settings."""
+        tails = {name: one.empty() for name, one in self.tails.items()}
+        return FileSummary(tails, histograms={name: one.empty() for name, one in self.histograms.items()})
 
     def __add__(self, other: FileSummary) -> FileSummary:
         """Summary of the files of both; ProdconfError if they are of different sub-arrays or settings."""
         return summed((self, other))
 
-    def _include(self, other: FileSummary) -> None:
-        """Take in other files."""
-        if self.tails.keys() != other.tails.keys():
-            raise ProdconfError(
-                f"summaries must be of the same sub-arrays to be merged, got {', '.join(self.tails)} "
-                f"and {', '.join(other.tails)}"
-            )
-        names = self.reach.keys() | other.reach.keys()
+    def __iadd__(self, other: FileSummary) -> FileSummary:
+        """Take in the files of another summary; `other` stays as it is."""
+        for mine, theirs in ((self.tails, other.tails), (self.histograms, other.histograms)):
+            if mine.keys() != theirs.keys():
+                names = f"{', '.join(mine)} and {', '.join(theirs)}"
+                raise ProdconfError(f"summaries must be of the same sub-arrays to be merged, got {names}")
         for name, tails in other.tails.items():
             self.tails[name] += tails
+        for name, bins in other.histograms.items():
+            self.histograms[name] += bins
         self.telescopes = tuple(sorted({*self.telescopes, *other.telescopes}))
         self.n_simulated += other.n_simulated
         self.n_triggered += other.n_triggered
-        self.reach = {name: max(self.reach.get(name, 0.0), other.reach.get(name, 0.0)) for name in sorted(names)}
+        names_reached = sorted(self.reach.keys() | other.reach.keys())
+        self.reach = {name: max(one.reach.get(name, 0.0) for one in (self, other)) for name in names_reached}
         self.distance_unknown = min(filter(None, (self.distance_unknown, other.distance_unknown)), default="")
         self.numbers = dict(sorted({*self.numbers.items(), *other.numbers.items()}, reverse=True))
+        return self
 
 
 def summed(parts: Iterable[FileSummary]) -> FileSummary:
@@ -166,9 +217,8 @@ def summed(parts: Iterable[FileSummary]) -> FileSummary:
     """
     total: FileSummary | None = None
     for part in parts:
-        if total is None:
-            total = FileSummary({name: tails.empty() for name, tails in part.tails.items()})
-        total._include(part)
+        total = part.empty() if total is None else total
+        total += part
     if total is None:
         raise ProdconfError("parts must hold at least one summary")
     return total
@@ -181,7 +231,7 @@ def _weights(chunk: EventChunk, point: PilotPoint, index: float | None) -> NDArr
         from prodconf.formulas.power_law import reweight
 
         if point.energy_range is None:
-            raise ProdconfError("spectral_index differs from the pilot's, whose thrown energy range is not known")
+            raise ProdconfError("index differs from the pilot's spectral index, whose thrown energy range is not known")
         low, high = point.energy_range
         energy = np.clip(chunk.energy, low, high)
         weight = weight * reweight(
@@ -190,126 +240,106 @@ def _weights(chunk: EventChunk, point: PilotPoint, index: float | None) -> NDArr
     return None if np.all(weight == 1) else weight
 
 
-def _values(chunk: EventChunk) -> dict[str, NDArray[np.float64] | None]:
-    """Return the three quantities in TeV, m and deg; None for distances that are not known."""
-    radius = None if chunk.positions is None else chunk.positions[2]
-    return {"energy": chunk.energy, "radius": radius, "viewcone": np.rad2deg(chunk.angular_distance)}
-
-
 def _is_point_like(point: PilotPoint) -> bool:
     """Say whether all showers come from one direction."""
     return point.viewcone is not None and point.viewcone[1] == 0
 
 # %% ../../nbs/limits/02_pilots.ipynb #0ff8b74b
 def _renamed(
-    path: Path, sub_arrays: Sequence[SubArray], cache: str | os.PathLike[str] | None
+    path: str | os.PathLike[str], sub_arrays: Sequence[SubArray], cache: str | os.PathLike[str] | None
 ) -> tuple[list[SubArray], dict[str, str]]:
     """Return sub-arrays with common ids replaced by names, and the ids that were."""
     given = {name for one in sub_arrays for name in one.telescopes or () if name.isdecimal()}
     known = cached_numbers(path, cache) if given else {}
     numbers = {number: name for number, name in known.items() if number in given}
-    return [one.renamed(numbers) for one in sub_arrays], numbers
+    return [one.renamed(numbers) for one in sub_arrays], dict(sorted(numbers.items()))
 
 
-class _Pass:
-    """Fills the summary of one file, chunk by chunk."""
+def _add_triggers(
+    summary: FileSummary, chunk: EventChunk, sub_arrays: Sequence[SubArray], weight: NDArray[np.float64] | None
+) -> None:
+    """Add the triggers of a chunk to the tails (and bins) of each sub-array."""
+    viewcone = np.rad2deg(chunk.angular_distance)
+    for one, (name, tails) in zip(sub_arrays, summary.tails.items(), strict=True):
+        keep = np.flatnonzero(one.selector(chunk.telescopes)(chunk.masks))
+        energy, cone = chunk.energy.take(keep), viewcone.take(keep)
+        positions = None if chunk.positions is None else chunk.positions.take(keep, axis=1)
+        weights = None if weight is None else weight.take(keep)
+        radius = None if positions is None else positions[2]
+        tails.add(energy, radius, cone, weight=weights, shower=chunk.shower_key.take(keep))
+        if name in summary.histograms:
+            bins = summary.histograms[name]
+            bins.add(energy, cone, positions=positions, weight=weights, no_positions=chunk.no_positions)
 
-    def __init__(self, summary: FileSummary, sub_arrays: Sequence[SubArray], point: PilotPoint, index: float | None):
-        self.summary, self._arrays, self._point, self._index = summary, sub_arrays, point, index
-        self._known: tuple[str, ...] | None = None
 
-    def add(self, chunk: EventChunk) -> None:
-        """Add the triggers of a chunk."""
-        values, summary = _values(chunk), self.summary
-        if self._known != chunk.telescopes:
-            self._known = chunk.telescopes
-            self._tests = [one.selector(chunk.telescopes) for one in self._arrays]
-        summary.telescopes = tuple(sorted(chunk.telescopes))
-        summary.n_simulated += chunk.n_showers
-        summary.n_triggered += chunk.energy.size
-        if values["radius"] is None:
-            summary.distance_unknown = chunk.no_positions
-        for name, column in values.items():
-            if column is not None:
-                summary.reach[name] = max(summary.reach.get(name, 0.0), float(column.max(initial=0.0)))
-        if chunk.energy.size:
-            self._add_events(chunk, values, _weights(chunk, self._point, self._index))
-
-    def _add_events(
-        self,
-        chunk: EventChunk,
-        values: Mapping[str, NDArray[np.float64] | None],
-        weight: NDArray[np.float64] | None,
-    ) -> None:
-        energy, radius, viewcone = (values[name] for name in QUANTITIES)
-        assert energy is not None
-        assert viewcone is not None
-        for tails, test in zip(self.summary.tails.values(), self._tests, strict=True):
-            keep = np.flatnonzero(test(chunk.masks))
-            tails.add(
-                energy.take(keep),
-                None if radius is None else radius.take(keep),
-                viewcone.take(keep),
-                weight=None if weight is None else weight.take(keep),
-                shower=chunk.shower_key.take(keep),
-            )
+def _add_chunk(summary: FileSummary, chunk: EventChunk) -> None:
+    """Add what a chunk says beside its triggers."""
+    reached = {"energy": chunk.energy, "viewcone": np.rad2deg(chunk.angular_distance)}
+    if chunk.positions is None:
+        summary.distance_unknown = chunk.no_positions
+    else:
+        reached["radius"] = chunk.positions[2]
+    for name, column in reached.items():
+        summary.reach[name] = max(summary.reach.get(name, 0.0), float(column.max(initial=0.0)))
+    summary.telescopes = tuple(sorted(chunk.telescopes))
+    summary.n_simulated += chunk.n_showers
+    summary.n_triggered += chunk.energy.size
 
 # %% ../../nbs/limits/02_pilots.ipynb #bca0b57b
-def summarise_file(
-    path: str | os.PathLike[str],
+def _no_files(point: PilotPoint, sub_arrays: Sequence[SubArray], request: LimitRequest, capacity: int) -> FileSummary:
+    """Return the summary of no files."""
+    quantities = [name for name in QUANTITIES if name != "viewcone" or not _is_point_like(point)]
+    settings = {"capacity": capacity, "quantities": quantities, "slice_edges": request.slices}
+    bins = {one.name: histograms_of(point) for one in sub_arrays} if request.histograms else {}
+    return FileSummary({one.name: EventTails(**settings) for one in sub_arrays}, histograms=bins)  # type: ignore[arg-type]
+
+
+def summarise_files(
+    group: PilotGroup,
     sub_arrays: Sequence[SubArray],
+    request: LimitRequest,
     *,
-    point: PilotPoint,
-    capacity: int,
-    first_file: int = 0,
+    capacity: int | None = None,
     cache: str | os.PathLike[str] | None = None,
-    index: float | None = None,
-    slice_edges: ArrayLike | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> FileSummary:
     """
-    Summarise one file for all sub-arrays.
+    Summarise the files of a group for all sub-arrays, in one pass over each file.
 
     Parameters
     ----------
-    path : str or Path
-        Event file of any generation.
+    group : PilotGroup
+        Files of one pointing, see `group_files`; summaries of parts of it add up to that of the whole.
     sub_arrays : sequence of SubArray
-        All are done in one pass.
-    point : PilotPoint
-        What the group of the file threw.
-    capacity : int
-        Events kept of each tail, see `capacity_of`; the same for all files that are to be added.
-    first_file : int
-        Running number of the first simulation file within the group, which keeps showers of files apart.
+    request : LimitRequest
+        Its spectral index, slices, and whether the triggers are wanted in bins.
+    capacity : int, optional
+        Events kept of each tail, the same for all that is to be added; what the request needs by default.
     cache : str or Path, optional
         Folder that keeps the triggered events, see `triggered_blocks`.
-    index : float, optional
-        Spectral index (positive) that losses refer to; the thrown one by default.
-    slice_edges : array_like, optional
-        Energies in TeV between which radius and view cone get their own tails.
     progress : callable, optional
         Called with the number of simulated events of each chunk.
-
-    Returns
-    -------
-    FileSummary
 
     Raises
     ------
     ProdconfError
-        If the file is unsound or an argument is out of range.
+        If a file is unsound or an argument is out of range.
     """
     listed = require_sub_arrays(sub_arrays)
-    arrays, numbers = _renamed(Path(path), listed, cache)
-    quantities = [name for name in QUANTITIES if name != "viewcone" or not _is_point_like(point)]
-    tails = {one.name: EventTails(capacity=capacity, quantities=quantities, slice_edges=slice_edges) for one in listed}
-    one_pass = _Pass(FileSummary(tails, numbers=dict(sorted(numbers.items()))), arrays, point, index)
-    for chunk in gathered(triggered_blocks(path, cache=cache, first_file=first_file)):
-        one_pass.add(chunk)
-        if progress is not None:
-            progress(chunk.n_showers)
-    return one_pass.summary
+    nothing = _no_files(group.point, listed, request, capacity or request.capacity(group.n_triggers))
+    total = nothing.empty()
+    for path, first_file in zip(group.files, group.first_files, strict=True):
+        named, numbers = _renamed(path, listed, cache)
+        part = nothing.empty()
+        part.numbers = numbers
+        for chunk in gathered(triggered_blocks(path, cache=cache, first_file=first_file)):
+            _add_chunk(part, chunk)
+            if chunk.energy.size:
+                _add_triggers(part, chunk, named, _weights(chunk, group.point, request.index))
+            if progress is not None:
+                progress(chunk.n_showers)
+        total += part
+    return total
 
 # %% ../../nbs/limits/02_pilots.ipynb #54b27ca0
 @dataclass(frozen=True, eq=False)
@@ -387,6 +417,8 @@ class PilotLimits:
         Limits per slice of energy, if slices were asked for.
     loss_fractions : dict
         Quantity to the loss fraction that its limit was derived for (after minimum and budget).
+    histograms : EventHistograms or None
+        The triggers in bins, if they were asked for.
     """
 
     point: PilotPoint
@@ -403,36 +435,30 @@ class PilotLimits:
     joint_guaranteed: JointLoss | None = None
     curves: LimitCurves | None = None
     loss_fractions: Mapping[str, float] = field(default_factory=dict)
+    histograms: EventHistograms | None = field(default=None, compare=False)
 
 
-class LimitsResult(list[PilotLimits]):
+@dataclass(frozen=True)
+class LimitsResult:
     """
-    Records of the sub-arrays that triggered.
+    The limits of the sub-arrays of one group.
 
     Attributes
     ----------
+    pilots : list of PilotLimits
+        One for each sub-array that triggered.
     empty : dict
         Name of each sub-array without triggers to a sentence that says why.
     """
 
-    def __init__(self, records: Sequence[PilotLimits] = (), *, empty: Mapping[str, str] | None = None) -> None:
-        super().__init__(records)
-        self.empty = dict(empty or {})
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return LimitsResult, (list(self),), {"empty": self.empty}
+    pilots: list[PilotLimits]
+    empty: dict[str, str] = field(default_factory=dict)
 
 # %% ../../nbs/limits/02_pilots.ipynb #baca05eb
 def _share(count: int, n_events: int) -> float:
     """Return the smallest float that allows `count` of `n_events` events to be lost."""
     share = count / n_events
     return share if Fraction(repr(share)) * n_events >= count else math.nextafter(share, 1.0)
-
-
-def _simulated_range(point: PilotPoint, quantity: str) -> tuple[float, float] | None:
-    """Return the thrown range of a quantity, None where it is unknown or a point."""
-    known = {"energy": point.energy_range, "radius": point.core_scatter, "viewcone": point.viewcone}[quantity]
-    return None if known is None or known[0] >= known[1] else known
 
 
 def _design_effect(tail: TailSummary, fraction: float) -> float:
@@ -447,7 +473,7 @@ def _tail_limit(
     tail: TailSummary, quantity: str, point: PilotPoint, fraction: float, request: LimitRequest
 ) -> TailLimit:
     """Derive one limit with the design effect of its own tail."""
-    ends = _simulated_range(point, quantity)
+    ends = thrown_range(point, quantity)
     return tail_limit(
         tail,
         fraction,
@@ -577,7 +603,7 @@ def _peak_limit(tails: EventTails, point: PilotPoint, request: LimitRequest) -> 
         return _peak_record(tails, request, Verdict.SAMPLE_LIMITED, "fewer than three bins of energy hold events")
     spectrum, fraction = _spectrum(tails, point, request), request.peak_fraction
     found = _threshold(spectrum, request)
-    ends = _simulated_range(point, "energy")
+    ends = thrown_range(point, "energy")
     outer = 0.0 if ends is None else ends[0] * (ends[1] / ends[0]) ** 0.05
     if ends is not None and (found.value < outer or _edge_is_high(spectrum, outer, fraction)):
         words = f"the triggered spectrum reaches {fraction:g} of its peak within the lowest 5 % of the thrown range"
@@ -703,6 +729,7 @@ def _record(group: PilotGroup, summary: FileSummary, sub_array: SubArray, reques
         n_triggered=found.n_events,
         n_simulated=summary.n_simulated,
         notes=_notes(group, summary, sub_array, found),
+        histograms=summary.histograms[sub_array.name].trimmed() if request.histograms else None,
         telescopes=summary.telescopes,
         joint=_joint(found, limits, request.confidence, "value"),
         joint_guaranteed=_joint(found, limits, request.confidence, "guaranteed"),
@@ -733,10 +760,8 @@ def _silence(summary: FileSummary, sub_array: SubArray) -> str:
     return missing or none
 
 
-def _records(
-    group: PilotGroup, summary: FileSummary, sub_arrays: Sequence[SubArray], request: LimitRequest
-) -> LimitsResult:
-    """Make the records of all sub-arrays that triggered, and sentences for the others."""
+def _require_one_layout(group: PilotGroup, summary: FileSummary) -> None:
+    """Refuse files without triggers, and those whose telescopes cannot be the same."""
     if not summary.n_triggered:
         names = ", ".join(path.name for path in group.files)
         raise ProdconfError(f"{names}: no event triggered, so no limit can be derived")
@@ -745,70 +770,45 @@ def _records(
             f"{group.name} and others of its place: some files name telescopes by number and others by name, so they "
             "are of different layouts; derive their limits apart"
         )
-    _warn_of_outsiders(group, summary)
-    loud = [one for one in sub_arrays if summary.tails[one.name].n_events]
-    records = [_record(group, summary, one, request) for one in loud]
-    return LimitsResult(records, empty={one.name: _silence(summary, one) for one in sub_arrays if one not in loud})
 
 
 def limits_of(
-    group: PilotGroup,
-    summary: FileSummary,
-    sub_arrays: Sequence[SubArray],
-    *,
-    loss_fraction: float | Mapping[str, float] = 1e-3,
-    confidence: float = 0.95,
-    interval: float = 0.95,
-    min_lost_events: int = 0,
-    budget: float | None = None,
-    energy_rule: str = "loss",
-    peak_fraction: float = 0.01,
+    group: PilotGroup, summary: FileSummary, sub_arrays: Sequence[SubArray], request: LimitRequest
 ) -> LimitsResult:
     """
-    Derive the limits of a group from the sum of the summaries of its files.
-
-    Parameters as for `pilot_limits`.
+    Derive the limits of a group from the summary of its files.
 
     Raises
     ------
     CapacityError
-        If the summaries keep too few events; `needed` is the capacity that may do.
+        If the summary keeps too few events; `needed` is the capacity that may do.
     ProdconfError
-        If nothing triggered at all, or an argument is out of range.
+        If nothing triggered at all.
     """
-    request = LimitRequest(loss_fraction, confidence, interval, min_lost_events, budget, energy_rule, peak_fraction)
-    return _records(group, summary, require_sub_arrays(sub_arrays), request)
+    _require_one_layout(group, summary)
+    _warn_of_outsiders(group, summary)
+    loud = [one for one in sub_arrays if summary.tails[one.name].n_events]
+    records = [_record(group, summary, one, request) for one in loud]
+    return LimitsResult(records, {one.name: _silence(summary, one) for one in sub_arrays if one not in loud})
 
 # %% ../../nbs/limits/02_pilots.ipynb #42a1d5b9
-def capacity_of(
-    group: PilotGroup,
-    *,
-    loss_fraction: float | Mapping[str, float] = 1e-3,
-    confidence: float = 0.95,
-    interval: float = 0.95,
-    min_lost_events: int = 0,
-    budget: float | None = None,
-    energy_rule: str = "loss",
-    peak_fraction: float = 0.01,
-) -> int:
-    """Return how many events of each tail the summaries of a group must keep; parameters as for `limits_of`."""
-    request = LimitRequest(loss_fraction, confidence, interval, min_lost_events, budget, energy_rule, peak_fraction)
-    return request.capacity(group.n_triggers)
+Answer = TypeVar("Answer")
+
+
+def deep_enough(answer: Callable[[int], Answer], capacity: int) -> Answer:
+    """Return `answer(capacity)`, with a larger capacity as long as it raises a `CapacityError`."""
+    while True:
+        try:
+            return answer(capacity)
+        except CapacityError as error:
+            capacity = max(error.needed, 2 * capacity)
 
 # %% ../../nbs/limits/02_pilots.ipynb #341136bc
 def pilot_limits(
     group: PilotGroup,
     sub_arrays: Sequence[SubArray],
+    request: LimitRequest | None = None,
     *,
-    loss_fraction: float | Mapping[str, float] = 1e-3,
-    confidence: float = 0.95,
-    interval: float = 0.95,
-    index: float | None = None,
-    min_lost_events: int = 0,
-    budget: float | None = None,
-    energy_rule: str = "loss",
-    peak_fraction: float = 0.01,
-    slices: ArrayLike | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> LimitsResult:
@@ -821,59 +821,22 @@ def pilot_limits(
         Files of one pointing, see `group_files`.
     sub_arrays : sequence of SubArray
         All are done in one pass over the files.
-    loss_fraction : float or mapping
-        Share of the triggered events that each limit may lose; or one each for energy, radius and viewcone.
-    confidence : float
-        Of the guaranteed limits and of bounds.
-    interval : float
-        Coverage of the two-sided intervals.
-    index : float, optional
-        Spectral index (positive) that the loss refers to; the pilot's own by default.
-    min_lost_events : int
-        Events that a limit may lose even where that is more than the loss fraction.
-    budget : float, optional
-        Share of the triggers that the three limits may lose together; replaces `loss_fraction` by the largest common
-        fraction that keeps it.
-    energy_rule : {"loss", "peak"}
-        Whether the lower energy loses a fraction of the triggers, or is where the triggered spectrum (per ln E)
-        reaches `peak_fraction` of its peak.
-    peak_fraction : float
-        Of the peak, between 0 and 1.
-    slices : array_like, optional
-        Edges in TeV of slices with their own limits in radius and view cone.
+    request : LimitRequest, optional
+        What may be lost, and how sure one wants to be.
     cache : str or Path, optional
         Folder that keeps the triggered events of each file.
     progress : callable, optional
         Called with the number of simulated events of each chunk.
 
-    Returns
-    -------
-    LimitsResult
-        A list of one `PilotLimits` for each sub-array with at least one trigger; `empty` names the others.
-
     Raises
     ------
     ProdconfError
-        If nothing triggered at all, a file is unsound, or an argument is out of range.
+        If nothing triggered at all, or a file is unsound.
     """
-    request = LimitRequest(loss_fraction, confidence, interval, min_lost_events, budget, energy_rule, peak_fraction)
-    listed, capacity = require_sub_arrays(sub_arrays), request.capacity(group.n_triggers)
-    while True:
-        parts = (
-            summarise_file(
-                path,
-                listed,
-                point=group.point,
-                capacity=capacity,
-                first_file=first_file,
-                cache=cache,
-                index=index,
-                slice_edges=slices,
-                progress=progress,
-            )
-            for path, first_file in zip(group.files, group.first_files, strict=True)
-        )
-        try:
-            return _records(group, summed(parts), listed, request)
-        except CapacityError as error:
-            capacity = max(error.needed, 2 * capacity)
+    asked, listed = request or LimitRequest(), require_sub_arrays(sub_arrays)
+
+    def answer(capacity: int) -> LimitsResult:
+        summary = summarise_files(group, listed, asked, capacity=capacity, cache=cache, progress=progress)
+        return limits_of(group, summary, listed, asked)
+
+    return deep_enough(answer, asked.capacity(group.n_triggers))

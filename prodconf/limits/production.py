@@ -20,20 +20,28 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
-from ..core.checks import require_path, require_positive
+from ..core.checks import require_path
 from ..core.errors import ProdconfError, ProdconfWarning
 from ..core.files import expand_files
+from ..events._hdf5_blocks import use_threads
 from ..events.groups import PilotGroup, group_files
 from ..events.reduced import FileOverview
 from ..events.sub_arrays import SubArray, require_sub_arrays
-from ..events.tables import sound_states, trust, unsound, use_threads
+from ..events.tables import sound_states, trust, unsound
 from ..events.triggered import cached_overview, is_kept, known_overview, tidy_cache
 from ..formulas.loss_tails import CapacityError
-from .pilots import FileSummary, LimitRequest, PilotLimits, limits_of, summarise_file, summed
-from .tails import EventTails
+from prodconf.limits.pilots import (
+    FileSummary,
+    LimitRequest,
+    LimitsResult,
+    PilotLimits,
+    limits_of,
+    summarise_files,
+    summed,
+)
 
 # %% auto #0
-__all__ = ['cluster_client', 'LimitsProduction', 'derive_limits']
+__all__ = ['cluster_client', 'LimitsProduction', 'matched_files', 'Reading', 'derive_limits']
 
 # %% ../../nbs/limits/07_production.ipynb #a2854737
 @dataclass(frozen=True)
@@ -42,10 +50,8 @@ class _Job:
 
     group: PilotGroup
     sub_arrays: tuple[SubArray, ...]
-    capacity: int
     request: LimitRequest
-    index: float | None = None
-    slices: Sequence[float] | None = None
+    capacity: int
     cache: Path | None = None
     skip_invalid: bool = False
     tails: bool = True
@@ -94,24 +100,22 @@ def _gathered() -> Iterator[list[str]]:
 
 def _part(job: _Job, number: int) -> _Part:
     """Summarise one file of a group."""
-    path = job.group.files[number]
+    one, settings = _some(job.group, number, number + 1), {"capacity": job.capacity, "cache": job.cache}
     with _gathered() as told:
         try:
-            summary = summarise_file(
-                path,
-                job.sub_arrays,
-                point=job.group.point,
-                first_file=job.group.first_files[number],
-                cache=job.cache,
-                capacity=job.capacity,
-                index=job.index,
-                slice_edges=job.slices,
-            )
+            summary = summarise_files(one, job.sub_arrays, job.request, **settings)  # type: ignore[arg-type]
         except ProdconfError as error:
             if not job.skip_invalid:
                 raise
-            return _Part(skipped={path: str(error)})
+            return _Part(skipped={one.files[0]: str(error)})
     return _Part(summary, warnings=frozenset(told))
+
+
+def _some(group: PilotGroup, start: int, stop: int) -> PilotGroup:
+    """Return a group of some of the files."""
+    return dataclasses.replace(
+        group, files=group.files[start:stop], first_files=group.first_files[start:stop], sources=set(), notes=[]
+    )
 
 # %% ../../nbs/limits/07_production.ipynb #ad51e754
 @dataclass(frozen=True)
@@ -127,21 +131,20 @@ class _Outcome:
 
 def _finish(job: _Job, part: _Part) -> _Outcome:
     """Derive the limits of a group from the summary of its files."""
-    skipped, kept = dict(part.skipped), _without(job.group, part.skipped)
-    pilots, empty = list[PilotLimits](), list[str]()
+    skipped, kept, found = dict(part.skipped), _without(job.group, part.skipped), LimitsResult([])
     with _gathered() as told:
         try:
             if part.summary is not None:
-                pilots = limits_of(kept, part.summary, job.sub_arrays, **vars(job.request))
-                empty = [f"{kept.name}: {sentence}" for sentence in pilots.empty.values()]
+                found = limits_of(kept, part.summary, job.sub_arrays, job.request)
         except CapacityError as error:
             return _Outcome(needed=max(error.needed, 2 * job.capacity))
         except ProdconfError as error:
             if not job.skip_invalid:
                 raise
             skipped |= dict.fromkeys(kept.files, str(error))
-    kept_pilots = pilots if job.tails else [dataclasses.replace(one, tails={}) for one in pilots]
-    return _Outcome(tuple(kept_pilots), skipped, tuple(sorted(part.warnings | set(told))), tuple(empty))
+    pilots = found.pilots if job.tails else [dataclasses.replace(one, tails={}) for one in found.pilots]
+    empty = tuple(f"{kept.name}: {sentence}" for sentence in found.empty.values())
+    return _Outcome(tuple(pilots), skipped, tuple(sorted(part.warnings | set(told))), empty)
 
 
 def _without(group: PilotGroup, skipped: Mapping[Path, str]) -> PilotGroup:
@@ -194,9 +197,8 @@ def _batch_bytes(jobs: Sequence[_Job], n_workers: int) -> float:
 # %% ../../nbs/limits/07_production.ipynb #140869f7
 def _sliced(job: _Job, start: int, stop: int) -> _Job:
     """Return a job for some files of its group."""
-    files, first_files = job.group.files[start:stop], job.group.first_files[start:stop]
-    group = dataclasses.replace(job.group, files=files, first_files=first_files, sources=set(), notes=[])
-    sound = {name: job.sound[name] for name in map(os.path.abspath, files) if name in job.sound}
+    group = _some(job.group, start, stop)
+    sound = {name: job.sound[name] for name in map(os.path.abspath, group.files) if name in job.sound}
     return dataclasses.replace(job, group=group, sound=sound)
 
 
@@ -472,14 +474,24 @@ def _matching(name: str) -> list[str]:
     return [name] if os.path.lexists(name) else glob.glob(name, recursive=True) or [name]
 
 
+def _names(files: Any) -> list[str]:
+    """Return the names that files and patterns stand for."""
+    listed = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+    names = [os.fspath(require_path("files", one)) for one in listed]
+    return [match for one in names for match in _matching(one)]
+
+
+def matched_files(files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Return the files that names and patterns stand for, also those that are no good."""
+    return [Path(name) for name in _names(files)]
+
+
 def _expanded(files: Any, skipped: dict[Path, str] | None) -> list[Path]:
     """Return the files as absolute paths; unusable ones go to `skipped`, or stop."""
     if skipped is None:
         return [path.absolute() for path in expand_files(files)]
-    listed = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-    names = [os.fspath(require_path("files", one)) for one in listed]
     found = set[Path]()
-    for name in (match for one in names for match in _matching(one)):
+    for name in _names(files):
         try:
             found.update(path.absolute() for path in expand_files([name]))
         except ProdconfError as error:
@@ -489,23 +501,36 @@ def _expanded(files: Any, skipped: dict[Path, str] | None) -> list[Path]:
     return sorted(found)
 
 # %% ../../nbs/limits/07_production.ipynb #10b11286
+@dataclass(frozen=True)
+class Reading:
+    """
+    How the files of a production are read.
+
+    Parameters
+    ----------
+    cache : str or Path, optional
+        Folder in which triggered events are kept, so that every file is read once in its life. On a cluster all
+        workers must see it.
+    scheduler : str or distributed.Client, optional
+        See `cluster_client`; by default one file after the other in this process. The result is the same to the bit.
+    skip_invalid : bool
+        Leave bad files out, list them in `skipped`, and go on.
+    from_names : bool
+        Take from file names what the files do not hold, see `group_files`.
+    """
+
+    cache: str | os.PathLike[str] | None = None
+    scheduler: Any = None
+    skip_invalid: bool = False
+    from_names: bool = False
+
+
 def derive_limits(
     files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     sub_arrays: Sequence[SubArray],
+    request: LimitRequest | None = None,
+    reading: Reading | None = None,
     *,
-    loss_fraction: float | Mapping[str, float] = 1e-3,
-    confidence: float = 0.95,
-    interval: float = 0.95,
-    index: float | None = None,
-    min_lost_events: int = 0,
-    budget: float | None = None,
-    energy_rule: str = "loss",
-    peak_fraction: float = 0.01,
-    slices: Sequence[float] | None = None,
-    cache: str | os.PathLike[str] | None = None,
-    scheduler: Any = None,
-    skip_invalid: bool = False,
-    from_names: bool = False,
     tails: bool = True,
     progress: Callable[[int], object] | None = None,
 ) -> LimitsProduction:
@@ -518,17 +543,10 @@ def derive_limits(
         Event files of any generation or glob patterns; grouped by pointing, night sky, particle and layout.
     sub_arrays : sequence of SubArray
         All are done in one pass.
-    loss_fraction, confidence, interval, index, min_lost_events, budget, energy_rule, peak_fraction, slices
-        As for `pilot_limits`.
-    cache : str or Path, optional
-        Folder in which triggered events are kept, so that every file is read once in its life. On a cluster all
-        workers must see it.
-    scheduler : str or distributed.Client, optional
-        See `cluster_client`; by default one file after the other in this process. The result is the same to the bit.
-    skip_invalid : bool
-        Leave bad files out, list them in `skipped`, and go on.
-    from_names : bool
-        Take from file names what the files do not hold, see `group_files`.
+    request : LimitRequest, optional
+        What may be lost, and how sure one wants to be.
+    reading : Reading, optional
+        Cache, cluster, and what to do with bad files.
     tails : bool
         Whether the records keep the tails of the events, which figures need and which grow with the number of events.
     progress : callable, optional
@@ -549,27 +567,17 @@ def derive_limits(
     ProdconfWarning
         Whatever was found while files were read, each sentence once.
     """
-    request = LimitRequest(loss_fraction, confidence, interval, min_lost_events, budget, energy_rule, peak_fraction)
-    arrays, asked = tuple(require_sub_arrays(sub_arrays)), _checked(index, slices)
-    skipped: dict[Path, str] | None = {} if skip_invalid else None
-    folder, paths = None if cache is None else _tidied(cache), _expanded(files, skipped)
-    with nullcontext() if scheduler is None else cluster_client(scheduler) as client:
+    how, arrays = reading or Reading(), tuple(require_sub_arrays(sub_arrays))
+    skipped: dict[Path, str] | None = {} if how.skip_invalid else None
+    folder, paths = None if how.cache is None else _tidied(how.cache), _expanded(files, skipped)
+    with nullcontext() if how.scheduler is None else cluster_client(how.scheduler) as client:
         overview, sound = _overviews(paths, folder, client)
-        groups = group_files(paths, skipped=skipped, from_names=from_names, overview=overview)
-        jobs = [
-            _Job(group, arrays, request.capacity(group.n_triggers), request, *asked, folder, skip_invalid, tails, sound)
-            for group in groups
-        ]
+        groups = group_files(paths, skipped=skipped, from_names=how.from_names, overview=overview)
+        start = partial(_Job, cache=folder, skip_invalid=how.skip_invalid, tails=tails, sound=sound)
+        asked = request or LimitRequest()
+        jobs = [start(group, arrays, asked, asked.capacity(group.n_triggers)) for group in groups]
         outcomes = _serial(jobs, progress) if client is None else _distributed(client, jobs, progress)
     return _collected(outcomes, skipped or {})
-
-
-def _checked(index: float | None, slices: Any) -> tuple[float | None, tuple[float, ...] | None]:
-    """Refuse an index or slices that cannot be, before any file is read."""
-    if index is not None:
-        require_positive("index", index)
-    edges = EventTails(capacity=16, slice_edges=slices).slice_edges
-    return index, None if edges is None else tuple(edges.tolist())
 
 
 def _tidied(cache: str | os.PathLike[str]) -> Path:

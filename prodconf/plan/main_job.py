@@ -29,7 +29,7 @@ from ..events.sub_arrays import SubArray
 from ..jobs.cost import CostModel, read_cost_model
 from ..jobs.logs import fit_cost, read_job_logs
 from ..limits.along_energy import slice_edges
-from ..limits.pilots import PilotLimits, pilot_limits
+from ..limits.pilots import LimitRequest, PilotLimits, pilot_limits
 from ..limits.rows import LIMIT_COLUMNS, limits_table
 from ..limits.table import SEVERITY, at_simulated_edge, read_limits, write_limits
 from .configuration import PRODUCTION, Allocation, Grid, PlanConfiguration, find_files, read_configuration
@@ -121,14 +121,13 @@ def _all_limits(configuration: PlanConfiguration, groups: Sequence[PilotGroup], 
     found: list[PilotLimits] = []
     with tqdm(groups, desc="limits", unit="pilot", disable=None if progress else True) as bar:
         for group in bar:
-            found += pilot_limits(
-                group,
-                plan_sub_arrays(configuration),
-                loss_fraction=configuration.loss_fraction,
-                confidence=configuration.confidence,
+            request = LimitRequest(
+                configuration.loss_fraction,
+                configuration.confidence,
                 index=configuration.spectral_index,
                 slices=None if configuration.cost is None else _slice_edges(group),
             )
+            found += pilot_limits(group, plan_sub_arrays(configuration), request).pilots
     _require_telescopes(configuration, found)
     return found
 

@@ -25,10 +25,10 @@ from prodconf.limits.pilots import (
     FileSummary,
     LimitRequest,
     PilotLimits,
+    deep_enough,
     limits_of,
     limits_of_tails,
-    summarise_file,
-    summed,
+    summarise_files,
 )
 from ..limits.tails import EventRows
 from ..plan.configuration import PlanConfiguration
@@ -129,10 +129,9 @@ def trigger_tails(
     """
     tails = summary.tails[label]
     view = replace(summary, tails={sub_array.name: tails})
-    found = limits_of(
-        group, view, [sub_array], loss_fraction=configuration.loss_fraction, confidence=configuration.confidence
-    )
-    return TriggerTails(found[0] if found else None, tails.events, found.empty.get(sub_array.name, ""))
+    request = LimitRequest(configuration.loss_fraction, configuration.confidence)
+    found = limits_of(group, view, [sub_array], request)
+    return TriggerTails(found.pilots[0] if found.pilots else None, tails.events, found.empty.get(sub_array.name, ""))
 
 # %% ../../nbs/studies/01_pilots.ipynb #021dccff
 _ROW = 3 * 5 * 8  # bytes of an event that stands in three tails
@@ -318,29 +317,18 @@ def evaluate(
 Wanted = Mapping[str, SubArray]  # label of a sub-array with one of its multiplicities
 
 
-def _summarise(
-    group: PilotGroup, wanted: Wanted, capacity: int, configuration: PlanConfiguration, cache: Any
-) -> FileSummary:
-    """Sum up the files of one pilot."""
-    labelled, index = [replace(one, name=label) for label, one in wanted.items()], configuration.spectral_index
-    return summed(
-        summarise_file(
-            path, labelled, point=group.point, capacity=capacity, first_file=first_file, cache=cache, index=index
-        )
-        for path, first_file in zip(group.files, group.first_files, strict=True)
-    )
-
-
 def _pilot_tails(
     group: PilotGroup, wanted: Wanted, capacity: int, configuration: PlanConfiguration, cache: Any
 ) -> dict[str, TriggerTails]:
     """Read the triggers of one pilot; anew with more room, where weights ask for it."""
-    while True:
-        summary = _summarise(group, wanted, capacity, configuration, cache)
-        try:
-            return {label: trigger_tails(group, summary, one, label, configuration) for label, one in wanted.items()}
-        except CapacityError as error:
-            capacity = max(error.needed, 2 * capacity)
+    labelled = [replace(one, name=label) for label, one in wanted.items()]
+    request = LimitRequest(index=configuration.spectral_index)
+
+    def answer(depth: int) -> dict[str, TriggerTails]:
+        summary = summarise_files(group, labelled, request, capacity=depth, cache=cache)
+        return {label: trigger_tails(group, summary, one, label, configuration) for label, one in wanted.items()}
+
+    return deep_enough(answer, capacity)
 
 
 def _all_tails(inputs: PlanInputs, loss: float, cache: Any, progress: bool) -> dict[tuple[str, str, int], TriggerTails]:

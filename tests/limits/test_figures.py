@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from prodconf.core.errors import ProdconfError
 from prodconf.formulas.loss_tails import SimulatedRange, TailSummary, Verdict, tail_limit
 from prodconf.limits.figures import (
-    EventHistograms,
     LimitView,
     figure_paths,
     plot_core_distance_energy,
@@ -23,6 +22,8 @@ from prodconf.limits.figures import (
     save_figures,
     show_figures,
 )
+from prodconf.limits.histograms import EventHistograms
+from prodconf.limits.pilots import LimitCurve
 from prodconf.sky.shower_frame import core_distance
 
 RED, GREY = matplotlib.colors.to_rgba("C3"), matplotlib.colors.to_rgba("0.35")
@@ -282,27 +283,27 @@ def test_the_band_widens_with_the_design_effect():
 def test_the_curve_has_one_limit_per_slice_in_the_marker_of_its_verdict():
     edges = [0.01, 0.1, 1.0, 10.0, 100.0]
     records = [limit()[1], limit(loss=1e-4)[1], limit(simulated_range=(0.0, 330.0))[1]]
-    columns = {
-        "values": [*(record.value for record in records), math.nan],
-        "low": [*(record.interval_low for record in records), math.nan],
-        "high": [*(record.interval_high for record in records), math.nan],
-        "verdicts": [*(record.verdict for record in records), ""],
-    }
+    value, low, high = (
+        np.array([*(getattr(record, name) for record in records), math.nan])
+        for name in ("value", "interval_low", "interval_high")
+    )
+    verdicts = (*(record.verdict for record in records), "")
+    curve = LimitCurve(value, value, low, high, verdicts, np.array([5000, 5000, 5000, 0]))
     overall = LimitView("radius", records[0], RANGES["radius"])
-    figure = plot_curve(edges, overall, **columns)
+    figure = plot_curve(edges, overall, curve)
     (ax,) = figure.axes
     markers = [line for line in ax.lines if line.get_marker() not in ("None", None, "")]
     centres = np.sqrt(np.multiply(edges[:-1], edges[1:]))
     assert [float(line.get_xdata()[0]) for line in markers] == pytest.approx(centres[:3])
     assert [line.get_marker() for line in markers] == ["o", "o", "^"]
-    assert [float(line.get_ydata()[0]) for line in markers] == columns["values"][:3]
+    assert [float(line.get_ydata()[0]) for line in markers] == value[:3].tolist()
     assert [line.get_markerfacecolor() == "w" for line in markers] == [False, True, False]
     bars = [line.get_ydata() for line in ax.lines if list(line.get_xdata()) == [centres[0]] * 2]
     assert list(bars[0]) == [records[0].interval_low, records[0].interval_high]
     assert {"ok", "sample limited", "truncated"} <= set(labels(figure))
     assert ax.get_ylim()[1] > 1000.0
-    with pytest.raises(ProdconfError, match="one per slice"):
-        plot_curve(edges[:-1], overall, **columns)
+    with pytest.raises(ProdconfError, match="one limit per slice"):
+        plot_curve(edges[:-1], overall, curve)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from prodconf.events.reduced import EventChunk, FileInfo, ReducedEventWriter
 from prodconf.events.sub_arrays import SubArray, read_sub_arrays
 from prodconf.formulas.loss_tails import CapacityError, TailSummary, Verdict, tail_limit
 from prodconf.limits import pilots as module
-from prodconf.limits.pilots import FileSummary, LimitRequest, PilotLimits, limits_of, pilot_limits, summarise_file
+from prodconf.limits.pilots import FileSummary, LimitRequest, PilotLimits, limits_of, pilot_limits, summarise_files
 from prodconf.limits.tails import EventTails
 from prodconf.toys.models import Throw, ToyModel, simulate, union_loss
 
@@ -131,7 +131,7 @@ def test_every_limit_is_the_order_statistic_of_all_events(pilot, events):
         SubArray("one", ("MSTN-02",)),
     ]
     (group,) = group_files(pilot)
-    found = {one.sub_array: one for one in pilot_limits(group, sub_arrays, loss_fraction=0.01)}
+    found = {one.sub_array: one for one in pilot_limits(group, sub_arrays, LimitRequest(0.01)).pilots}
     assert list(found) == [one.name for one in sub_arrays]
     for one in sub_arrays:
         wanted = set(TELESCOPES if one.telescopes is None else one.telescopes)
@@ -148,7 +148,7 @@ def test_every_limit_is_the_order_statistic_of_all_events(pilot, events):
 
 def test_guarantee_and_design_effect_follow_from_the_outermost_events(pilot, events):
     (group,) = group_files(pilot)
-    (limits,) = pilot_limits(group, EVERYTHING, loss_fraction=0.02)
+    (limits,) = pilot_limits(group, EVERYTHING, LimitRequest(0.02)).pilots
     n = limits.n_triggered
     for quantity in ("energy", "radius", "viewcone"):
         order = np.argsort(events[quantity] * (1 if quantity == "energy" else -1))
@@ -164,10 +164,10 @@ def test_guarantee_and_design_effect_follow_from_the_outermost_events(pilot, eve
 
 def test_chunks_and_files_divide_the_events_without_effect(pilot, monkeypatch):
     (group,) = group_files(pilot)
-    (whole,) = pilot_limits(group, EVERYTHING, loss_fraction=0.01)
+    (whole,) = pilot_limits(group, EVERYTHING, LimitRequest(0.01)).pilots
     original = module.triggered_blocks
     monkeypatch.setattr(module, "triggered_blocks", lambda path, **given: original(path, **given, chunk=7_777))
-    (parts,) = pilot_limits(group, EVERYTHING, loss_fraction=0.01)
+    (parts,) = pilot_limits(group, EVERYTHING, LimitRequest(0.01)).pilots
     assert (parts.energy, parts.radius, parts.viewcone) == (whole.energy, whole.radius, whole.viewcone)
     assert parts.tails == whole.tails
 
@@ -176,7 +176,7 @@ def test_chunks_and_files_divide_the_events_without_effect(pilot, monkeypatch):
 def test_another_spectrum_is_a_weight(pilot, events, index, loss_fraction):
     weight = events["energy"].astype(np.float64) ** (2.0 - index)
     (group,) = group_files(pilot)
-    (limits,) = pilot_limits(group, EVERYTHING, loss_fraction=loss_fraction, index=index)
+    (limits,) = pilot_limits(group, EVERYTHING, LimitRequest(loss_fraction=loss_fraction, index=index)).pilots
     for quantity in ("energy", "radius", "viewcone"):
         order = np.argsort(events[quantity] * (1 if quantity == "energy" else -1))
         beyond = np.cumsum(weight[order]) - weight[order]
@@ -188,18 +188,21 @@ def test_another_spectrum_is_a_weight(pilot, events, index, loss_fraction):
 
 def test_the_pilots_own_spectrum_changes_nothing(pilot):
     (group,) = group_files(pilot)
-    (own,) = pilot_limits(group, EVERYTHING, loss_fraction=0.01)
-    (same,) = pilot_limits(group, EVERYTHING, loss_fraction=0.01, index=2.0)
+    (own,) = pilot_limits(group, EVERYTHING, LimitRequest(0.01)).pilots
+    (same,) = pilot_limits(group, EVERYTHING, LimitRequest(loss_fraction=0.01, index=2.0)).pilots
     assert own.energy == same.energy
 
 
 def test_more_than_the_capacity_is_read_again(pilot, monkeypatch):
     """A loss fraction that needs more of the tail than is kept at first, with re-used showers and with weights."""
     (group,) = group_files(pilot)
-    wanted = {index: pilot_limits(group, EVERYTHING, loss_fraction=0.2, index=index)[0] for index in (2.0, 1.2)}
+    wanted = {
+        index: pilot_limits(group, EVERYTHING, LimitRequest(loss_fraction=0.2, index=index)).pilots[0]
+        for index in (2.0, 1.2)
+    }
     monkeypatch.setattr(module.LimitRequest, "capacity", lambda request, n_triggers: 20)
     for index, expected in wanted.items():
-        (limits,) = pilot_limits(group, EVERYTHING, loss_fraction=0.2, index=index)
+        (limits,) = pilot_limits(group, EVERYTHING, LimitRequest(loss_fraction=0.2, index=index)).pilots
         for quantity in ("energy", "radius", "viewcone"):
             assert getattr(limits, quantity) == getattr(expected, quantity)
 
@@ -209,7 +212,7 @@ def test_more_than_the_capacity_is_read_again(pilot, monkeypatch):
 
 def test_closed_form_lies_in_the_interval(pilot):
     (group,) = group_files(pilot)
-    (limits,) = pilot_limits(group, EVERYTHING, loss_fraction=0.01)
+    (limits,) = pilot_limits(group, EVERYTHING, LimitRequest(0.01)).pilots
     truth = MODEL.limits(0.01)
     expected = {"energy": truth.lower_energy, "radius": truth.upper_radius, "viewcone": np.degrees(truth.viewcone)}
     for quantity, value in expected.items():
@@ -264,7 +267,7 @@ def limits_in_memory(monkeypatch):
         monkeypatch.setattr(module, "triggered_blocks", lambda path, **given: iter(chunks))
         n_triggers = sum(chunk.energy.size for chunk in chunks)
         group = PilotGroup(point, [Path("toy")], n_triggers=n_triggers, first_files=[0])
-        return pilot_limits(group, EVERYTHING, **arguments)[0]
+        return pilot_limits(group, EVERYTHING, LimitRequest(**arguments)).pilots[0]
 
     return derive
 
@@ -372,23 +375,23 @@ def test_nothing_triggered_and_bad_arguments_are_refused(tmp_path, limits_in_mem
     (group,) = group_files(pilot)
     for arguments in ({"loss_fraction": -0.1}, {"loss_fraction": 1.0}, {"confidence": 1.0}, {"confidence": np.nan}):
         with pytest.raises(ProdconfError):
-            pilot_limits(group, EVERYTHING, **arguments)
+            pilot_limits(group, EVERYTHING, LimitRequest(**arguments))
 
 
 def test_a_silent_sub_array_has_no_record(pilot):
     (group,) = group_files(pilot)
-    found = pilot_limits(group, [SubArray("silent", ("SSTS-01",)), *EVERYTHING], loss_fraction=0.01)
-    assert [one.sub_array for one in found] == ["all"]
+    found = pilot_limits(group, [SubArray("silent", ("SSTS-01",)), *EVERYTHING], LimitRequest(0.01))
+    assert [one.sub_array for one in found.pilots] == ["all"]
     assert list(found.empty) == ["silent"]
     assert "no event holds SSTS-01" in found.empty["silent"]
     assert pickle.loads(pickle.dumps(found)).empty == found.empty
-    (partly,) = pilot_limits(group, [SubArray("partly", ("SSTS-01", "LSTN-01"))], loss_fraction=0.01)
+    (partly,) = pilot_limits(group, [SubArray("partly", ("SSTS-01", "LSTN-01"))], LimitRequest(0.01)).pilots
     assert any("no event holds SSTS-01" in note for note in partly.notes)
 
 
 def test_zero_loss_is_the_extreme_and_never_ok(pilot, events):
     (group,) = group_files(pilot)
-    (limits,) = pilot_limits(group, EVERYTHING, loss_fraction=0.0)
+    (limits,) = pilot_limits(group, EVERYTHING, LimitRequest(0.0)).pilots
     for quantity in ("energy", "radius", "viewcone"):
         limit = getattr(limits, quantity)
         assert limit.verdict is not Verdict.OK
@@ -403,7 +406,7 @@ def test_a_source_counts_once(tmp_path):
     (group,) = group_files([single, merged])
     assert group.files == [merged]
     assert group.notes == ["a_single.hdf5 was left out: run2 is in merged.hdf5 as well"]
-    (limits,) = pilot_limits(group, EVERYTHING, loss_fraction=0.1)
+    (limits,) = pilot_limits(group, EVERYTHING, LimitRequest(0.1)).pilots
     assert limits.n_simulated == 6000
     assert limits.notes[: len(group.notes)] == tuple(group.notes)
 
@@ -448,7 +451,7 @@ def anchor_limits(rng: np.random.Generator, n: int, **arguments) -> PilotLimits:
     tails = EventTails(capacity=capacity)
     tails.add(*anchor_triggers(rng, n), shower=np.arange(n))
     summary = FileSummary({"all": tails}, ("T",), n_simulated=n, n_triggered=n)
-    return limits_of(PilotGroup(ANCHOR_POINT, [Path("toy")]), summary, EVERYTHING, **arguments)[0]
+    return limits_of(PilotGroup(ANCHOR_POINT, [Path("toy")]), summary, EVERYTHING, LimitRequest(**arguments)).pilots[0]
 
 
 def test_the_anchor_lies_in_the_interval_and_the_union_is_counted():
@@ -540,50 +543,58 @@ def test_any_order_partition_and_chunk_gives_the_same_record(monkeypatch, seed, 
     rng, model = np.random.default_rng(seed), ToyModel(THROW, slope=4.0, correlation=0.3)
     (chunk,) = in_memory(model, np.random.default_rng(1), n_showers=1_500, n_uses=10)
     arrays = [SubArray("all"), SubArray("some", TELESCOPES_OF_TOY[:2])]
-    options = {"point": point_of(THROW), "capacity": 300, "index": 2.3, "slice_edges": [0.01, 0.05, 3.0]}
+    request, toy = (
+        LimitRequest(0.02, index=2.3, slices=[0.01, 0.05, 3.0]),
+        PilotGroup(point_of(THROW), [Path("toy")], first_files=[0]),
+    )
 
     def summary(rows):
         cuts = np.sort(rng.integers(0, rows.size + 1, n_chunks - 1))
         pieces = [piece(chunk, part) for part in np.split(rows, cuts)]
         monkeypatch.setattr(module, "triggered_blocks", lambda path, **given: iter(pieces))
-        return summarise_file("toy", arrays, **options)
+        return summarise_files(toy, arrays, request, capacity=300)
 
     whole = summary(np.arange(chunk.energy.size))
     order = rng.permutation(chunk.energy.size)
     cuts = np.sort(rng.integers(0, order.size + 1, n_files - 1))
     parts = [summary(part) for part in np.split(order, cuts)]
     assert reduce(add, parts) == reduce(lambda a, b: b + a, parts) == whole
-    group = PilotGroup(point_of(THROW), [Path("toy")])
-    one, two = (limits_of(group, found, arrays, loss_fraction=0.02) for found in (whole, reduce(add, parts)))
-    assert_same(list(one), list(two))
+    one, two = (limits_of(toy, found, arrays, request).pilots for found in (whole, reduce(add, parts)))
+    assert_same(one, two)
     assert len(one) == 2
 
 
 TELESCOPES_OF_TOY = ToyModel(THROW).telescopes
 
 
+def file_by_file(group: PilotGroup) -> list[PilotGroup]:
+    """Groups of one file each."""
+    pairs = zip(group.files, group.first_files, strict=True)
+    return [dataclasses.replace(group, files=[file], first_files=[first]) for file, first in pairs]
+
+
 def test_the_sum_over_files_is_what_pilot_limits_does(pilot):
     (group,) = group_files(pilot)
-    options = {"loss_fraction": 0.01, "budget": None, "peak_fraction": 0.05}
-    parts = [
-        summarise_file(path, EVERYTHING, point=group.point, capacity=900, first_file=first, slice_edges=[0.01, 0.1, 1])
-        for path, first in zip(group.files, group.first_files, strict=True)
-    ]
-    found = limits_of(group, pickle.loads(pickle.dumps(parts[2] + parts[0] + parts[1])), EVERYTHING, **options)
-    (expected,) = pilot_limits(group, EVERYTHING, slices=[0.01, 0.1, 1], **options)
-    fields = [f.name for f in dataclasses.fields(expected) if f.name != "tails"]  # they have other capacities
-    assert [getattr(found[0], name) for name in fields] == [getattr(expected, name) for name in fields]
+    request = LimitRequest(0.01, slices=[0.01, 0.1, 1], histograms=True)
+    parts = [summarise_files(one, EVERYTHING, request, capacity=900) for one in file_by_file(group)]
+    back = pickle.loads(pickle.dumps(parts[2] + parts[0] + parts[1]))
+    (found,), (expected,) = (
+        one.pilots for one in (limits_of(group, back, EVERYTHING, request), pilot_limits(group, EVERYTHING, request))
+    )
+    fields = [f.name for f in dataclasses.fields(expected) if f.name not in ("tails", "histograms")]  # other capacities
+    assert [getattr(found, name) for name in fields] == [getattr(expected, name) for name in fields]
+    assert np.array_equal(found.histograms.radius_energy, expected.histograms.radius_energy)
+    assert found.histograms.ground.sum() == found.n_triggered
 
 
 def test_summaries_of_other_sub_arrays_do_not_add(pilot):
     (group,) = group_files(pilot)
-    one, other = (
-        summarise_file(pilot[0], [SubArray(name)], point=group.point, capacity=100) for name in ("one", "other")
-    )
+    first = file_by_file(group)[0]
+    one, other = (summarise_files(first, [SubArray(name)], LimitRequest(), capacity=100) for name in ("one", "other"))
     with pytest.raises(ProdconfError, match="the same sub-arrays to be merged, got one and other"):
         one + other
     with pytest.raises(CapacityError) as refused:
-        limits_of(group, one, [SubArray("one")], loss_fraction=0.2)
+        limits_of(group, one, [SubArray("one")], LimitRequest(0.2))
     back = pickle.loads(pickle.dumps(refused.value))
     assert (str(back), back.needed) == (str(refused.value), refused.value.needed)
 
@@ -602,7 +613,7 @@ def lost(events, limits) -> np.ndarray:
 
 def test_the_joint_loss_is_the_union(pilot, events):
     (group,) = group_files(pilot)
-    (limits,) = pilot_limits(group, EVERYTHING, loss_fraction={"energy": 0.02, "radius": 0.01, "viewcone": 0.03})
+    (limits,) = pilot_limits(group, EVERYTHING, LimitRequest({"energy": 0.02, "radius": 0.01, "viewcone": 0.03})).pilots
     assert limits.loss_fractions == {"energy": 0.02, "radius": 0.01, "viewcone": 0.03}
     assert limits.joint.n_lost == lost(events, limits).sum()
     assert limits.joint.fraction == limits.joint.n_lost / limits.n_triggered
@@ -612,28 +623,28 @@ def test_the_joint_loss_is_the_union(pilot, events):
 
 def test_the_budget_is_used_to_the_last_event(pilot, events):
     (group,) = group_files(pilot)
-    (limits,) = pilot_limits(group, EVERYTHING, budget=0.03)
+    (limits,) = pilot_limits(group, EVERYTHING, LimitRequest(budget=0.03)).pilots
     n = limits.n_triggered
     assert lost(events, limits).sum() == limits.joint.n_lost <= 0.03 * n
     (fraction,) = set(limits.loss_fractions.values())
     assert int(0.03 * n) // 3 / n <= fraction <= 0.03
-    (more,) = pilot_limits(group, EVERYTHING, loss_fraction=fraction + 1.001 / n)
+    (more,) = pilot_limits(group, EVERYTHING, LimitRequest(fraction + 1.001 / n)).pilots
     assert more.joint.fraction > 0.03
-    (weighted,) = pilot_limits(group, EVERYTHING, budget=0.03, index=2.4)
+    (weighted,) = pilot_limits(group, EVERYTHING, LimitRequest(budget=0.03, index=2.4)).pilots
     assert 0.028 < weighted.joint.fraction <= 0.03
 
 
 def test_a_least_number_of_lost_events_raises_the_fraction(pilot):
     (group,) = group_files(pilot)
-    (limits,) = pilot_limits(group, EVERYTHING, loss_fraction=1e-4, min_lost_events=50)
-    (plain,) = pilot_limits(group, EVERYTHING, loss_fraction=0.01, min_lost_events=10)
+    (limits,) = pilot_limits(group, EVERYTHING, LimitRequest(loss_fraction=1e-4, min_lost_events=50)).pilots
+    (plain,) = pilot_limits(group, EVERYTHING, LimitRequest(loss_fraction=0.01, min_lost_events=10)).pilots
     for quantity in ("energy", "radius"):
         limit = getattr(limits, quantity)
         assert limit.n_tail == 50
         assert limit.loss_fraction == pytest.approx(50 / limits.n_triggered)
         assert "raised from 0.0001 so that 50 events may be lost" in limit.reason
         assert getattr(plain, quantity).loss_fraction == 0.01
-    (few,) = pilot_limits(group, EVERYTHING, loss_fraction=1e-4, min_lost_events=10**6)
+    (few,) = pilot_limits(group, EVERYTHING, LimitRequest(loss_fraction=1e-4, min_lost_events=10**6)).pilots
     assert few.energy.verdict is not Verdict.OK
     assert few.energy.loss_fraction == 1e-4
     assert "so the loss fraction stands alone" in few.energy.reason
@@ -642,7 +653,7 @@ def test_a_least_number_of_lost_events_raises_the_fraction(pilot):
 def test_slices_have_their_own_order_statistics(pilot, events):
     (group,) = group_files(pilot)
     edges = [0.006, 0.02, 0.05, 0.5, 2.9, 3.5]
-    (limits,) = pilot_limits(group, EVERYTHING, loss_fraction=0.02, slices=edges)
+    (limits,) = pilot_limits(group, EVERYTHING, LimitRequest(loss_fraction=0.02, slices=edges)).pilots
     curve = limits.curves.radius
     assert limits.curves.edges == tuple(edges)
     for i, (low, high) in enumerate(itertools.pairwise(edges)):
@@ -673,7 +684,7 @@ def bell(rng, n: int, *, low=1e-3, weight=None) -> FileSummary:
 def peak_limit(summary: FileSummary, low=1e-3, **arguments):
     point = dataclasses.replace(ANCHOR_POINT, energy_range=(low, 100.0))
     group = PilotGroup(point, [Path("toy")])
-    return limits_of(group, summary, EVERYTHING, energy_rule="peak", **arguments)[0]
+    return limits_of(group, summary, EVERYTHING, LimitRequest(energy_rule="peak", **arguments)).pilots[0]
 
 
 def test_the_peak_rule_covers_its_closed_form():
@@ -708,7 +719,9 @@ def test_the_peak_rule_says_what_it_cannot_know():
 
 def test_the_peak_rule_reads_deep_enough(pilot, events):
     (group,) = group_files(pilot)
-    (limits,) = pilot_limits(group, EVERYTHING, energy_rule="peak", peak_fraction=0.3, loss_fraction=0.01)
+    (limits,) = pilot_limits(
+        group, EVERYTHING, LimitRequest(energy_rule="peak", peak_fraction=0.3, loss_fraction=0.01)
+    ).pilots
     if limits.energy.verdict is not Verdict.TRUNCATED:
         assert limits.energy.n_tail == (events["energy"] < limits.energy.value).sum() > 0
 
@@ -726,13 +739,13 @@ def test_the_peak_rule_reads_deep_enough(pilot, events):
         ({"energy_rule": "first"}, "energy_rule must be 'loss' or 'peak', got 'first'"),
         ({"peak_fraction": 0.0}, "peak_fraction must lie in"),
         ({"interval": 95}, "interval must lie in"),
-        ({"slices": [1.0, 0.1]}, "slice_edges must be at least two increasing energies"),
+        ({"slices": [1.0, 0.1]}, "slices must be at least two increasing numbers in TeV"),
     ],
 )
 def test_bad_settings_are_refused(pilot, arguments, words):
     (group,) = group_files(pilot)
     with pytest.raises(ProdconfError, match=words):
-        pilot_limits(group, EVERYTHING, **arguments)
+        pilot_limits(group, EVERYTHING, LimitRequest(**arguments))
 
 
 def test_sub_arrays_must_be_named_apart_and_be_sub_arrays(pilot):
@@ -756,12 +769,13 @@ def test_limits_need_no_heavy_libraries():
         "from pathlib import Path\n"
         "from prodconf.limits.tails import EventTails\n"
         "from prodconf.events.groups import PilotGroup, PilotPoint\n"
-        "from prodconf.limits.pilots import FileSummary, limits_of\n"
+        "from prodconf.limits.pilots import FileSummary, LimitRequest, limits_of\n"
         "from prodconf.events.sub_arrays import SubArray\n"
         "tails = EventTails(capacity=1000)\n"
         "tails.add(np.linspace(1, 2, 5000), np.linspace(1, 2, 5000), np.linspace(1, 2, 5000), shower=np.arange(5000))\n"
         "summary = FileSummary({'all': tails}, ('T',), 5000, 5000)\n"
-        "limits_of(PilotGroup(PilotPoint(20.0, 0.0), [Path('x')]), summary, [SubArray('all')], budget=0.01)\n"
+        "request = LimitRequest(budget=0.01)\n"
+        "limits_of(PilotGroup(PilotPoint(20.0, 0.0), [Path('x')]), summary, [SubArray('all')], request)\n"
         "heavy = {'scipy.stats', 'scipy.optimize', 'matplotlib', 'pydantic', 'yaml', 'dask'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
@@ -775,7 +789,8 @@ def test_old_files_give_energy_and_cone_but_no_radius(shared_data):
     """The same seven triggers in v0.16, which has no event numbers, and in v0.17."""
     folder = shared_data / "reduced_events"
     old, new = (
-        pilot_limits(group_files([folder / f"run202_proton_za20deg_v0.{v}.hdf5"])[0], EVERYTHING)[0] for v in (16, 17)
+        pilot_limits(group_files([folder / f"run202_proton_za20deg_v0.{v}.hdf5"])[0], EVERYTHING).pilots[0]
+        for v in (16, 17)
     )
     assert old.n_triggered == new.n_triggered == 7
     assert old.radius is None
@@ -790,7 +805,7 @@ def test_old_files_give_energy_and_cone_but_no_radius(shared_data):
 def test_the_seven_triggers_have_the_distances_on_record(shared_data):
     """The largest are the limits of a file with fewer triggers than any limit needs."""
     (group,) = group_files([shared_data / "reduced_events" / "run202_proton_za20deg_v0.17.hdf5"])
-    (limits,) = pilot_limits(group, EVERYTHING)
+    (limits,) = pilot_limits(group, EVERYTHING).pilots
     np.testing.assert_allclose(limits.tails["radius"].values, [842, 799, 591, 462, 223, 136, 52], atol=0.51)
     np.testing.assert_allclose(limits.tails["viewcone"].values, [3.93, 3.60, 1.93, *[1.71] * 4], atol=5e-3)
     np.testing.assert_allclose(limits.tails["energy"].values, [0.0759, 0.0762, 0.1316, *[8.50] * 4], rtol=1e-3)
@@ -805,8 +820,8 @@ def test_sub_arrays_by_common_number(shared_data):
         (group,) = group_files([folder / name])
         found = pilot_limits(group, arrays)
         silent = set(found.empty)
-        assert {one.sub_array for one in found} | silent == {one.name for one in arrays}
-        assert all(one.n_triggered <= found[0].n_triggered for one in found)
+        assert {one.sub_array for one in found.pilots} | silent == {one.name for one in arrays}
+        assert all(one.n_triggered <= found.pilots[0].n_triggered for one in found.pilots)
 
 
 @pytest.mark.parametrize(
@@ -821,7 +836,7 @@ def test_sub_arrays_by_common_number(shared_data):
 )
 def test_real_samples_are_too_small_and_say_so(shared_data, name):
     (group,) = group_files([shared_data / "reduced_events" / name])
-    (limits,) = pilot_limits(group, EVERYTHING)
+    (limits,) = pilot_limits(group, EVERYTHING).pilots
     for limit in (limits.energy, limits.radius, limits.viewcone):
         if limit is not None:
             assert limit.verdict is not Verdict.OK

@@ -7,7 +7,8 @@ import pytest
 
 from prodconf.core.errors import ProdconfError
 from prodconf.events.sub_arrays import SubArray
-from prodconf.limits.plots import figure_stems, histogram_reader, pilot_figures, write_limit_plots
+from prodconf.limits.figures import FIGURE_NAMES, figure_stems, pilot_figures, write_limit_plots
+from prodconf.limits.pilots import LimitRequest
 from prodconf.limits.production import derive_limits
 from prodconf.toys.sample import SampleSize, sample_models, write_pilot
 
@@ -24,22 +25,23 @@ def file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pilots(file):
     """Limits of two sub-arrays."""
-    return derive_limits([file], ARRAYS, loss_fraction=0.05, slices=(0.001, 0.1, 10.0)).pilots
+    return derive_limits([file], ARRAYS, LimitRequest(0.05, slices=(0.001, 0.1, 10.0), histograms=True)).pilots
 
 
-def test_histograms_are_those_of_the_record(file, pilots):
-    read = histogram_reader([file], ARRAYS)
+def test_records_hold_their_triggers_in_bins(pilots):
     for pilot in pilots:
-        found = read(pilot)
-        assert found.n_events == pilot.n_triggered
-        assert found.radius_energy.sum() == pilot.n_triggered
+        found = pilot.histograms
+        assert found.n_events == found.energy.sum() == found.radius_energy.sum() == pilot.n_triggered
+        assert found.radius_edges.tolist() == np.linspace(0, found.radius_edges[-1], 101).tolist()
 
 
 def test_what_is_not_known_is_not_drawn(pilots):
     survivals = ["survival_energy", "survival_core_distance", "survival_view_cone"]
-    assert set(pilot_figures(pilots[0])) == {*survivals, "curve_core_distance", "curve_view_cone"}
-    assert list(pilot_figures(replace(pilots[0], curves=None))) == survivals
-    assert list(pilot_figures(replace(pilots[0], curves=None, radius=None))) == [survivals[0], survivals[2]]
+    curves = ("curve_core_distance", "curve_view_cone")
+    assert tuple(pilot_figures(pilots[0])) == (*FIGURE_NAMES, *curves)
+    tails_only = replace(pilots[0], histograms=None)
+    assert tuple(pilot_figures(tails_only)) == (*survivals, *curves)
+    assert list(pilot_figures(replace(tails_only, curves=None, radius=None))) == [survivals[0], survivals[2]]
 
 
 def test_names_are_different_and_fit_for_files(pilots):
@@ -53,11 +55,10 @@ def test_names_are_different_and_fit_for_files(pilots):
 
 
 def test_a_folder_is_whole_or_absent(pilots, tmp_path):
-    def fail(_):
-        raise ProdconfError("no histograms")
-
-    with pytest.raises(ProdconfError, match="no histograms"):
-        write_limit_plots(pilots[:1], tmp_path / "plots", histograms=fail)
+    unknown = pilots[0].histograms.empty()
+    unknown.no_positions = "no positions"
+    with pytest.raises(ProdconfError, match="no positions"):
+        write_limit_plots([replace(pilots[0], histograms=unknown)], tmp_path / "plots")
     assert not list(tmp_path.iterdir())
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "mine.txt").touch()

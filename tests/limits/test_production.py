@@ -21,7 +21,8 @@ from prodconf.events import triggered as triggered_events
 from prodconf.events.reduced import FileInfo, ReducedEventWriter
 from prodconf.events.sub_arrays import SubArray
 from prodconf.limits import production as limits_production
-from prodconf.limits.production import cluster_client, derive_limits
+from prodconf.limits.pilots import LimitRequest
+from prodconf.limits.production import Reading, cluster_client, derive_limits
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
@@ -65,7 +66,7 @@ def production(tmp_path_factory):
 @pytest.fixture(scope="module")
 def serial(production):
     """Their limits, derived in one process without a cache."""
-    return derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS)
+    return derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS))
 
 
 @pytest.fixture(scope="module")
@@ -132,21 +133,21 @@ def test_the_limits_are_order_statistics_of_all_files(production, serial):
 
 
 def test_the_order_of_the_files_does_not_matter(production, serial):
-    assert_same(derive_limits(production[::-1], SUB_ARRAYS, loss_fraction=LOSS), serial)
+    assert_same(derive_limits(production[::-1], SUB_ARRAYS, LimitRequest(LOSS)), serial)
     pattern = [str(production[0].parent / "run0[4-6].h5"), production[0].parent / "run0[0-3].h5"]
-    assert_same(derive_limits(pattern, SUB_ARRAYS, loss_fraction=LOSS), serial)
+    assert_same(derive_limits(pattern, SUB_ARRAYS, LimitRequest(LOSS)), serial)
 
 
 def test_too_small_a_capacity_is_raised(production, serial, monkeypatch):
     monkeypatch.setattr(limits_production.LimitRequest, "capacity", lambda self, n_triggers: 16)
-    found = derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS)
+    found = derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS))
     for one, other in zip(found.pilots, serial.pilots, strict=True):
         assert values(one) == values(other)
 
 
 def test_progress_counts_files(production):
     done = []
-    derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, progress=done.append)
+    derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), progress=done.append)
     assert sum(done) == len(production)
 
 
@@ -155,17 +156,17 @@ def test_progress_counts_files(production):
 
 def test_adding_files_reads_only_the_new_ones(production, serial, tmp_path, reads):
     cache = tmp_path / "cache"
-    first = derive_limits(production[:2] + production[4:5], SUB_ARRAYS, loss_fraction=LOSS, cache=cache)
+    first = derive_limits(production[:2] + production[4:5], SUB_ARRAYS, LimitRequest(LOSS), Reading(cache=cache))
     assert len(reads) == 3 * 3
     reads.clear()
-    assert_same(derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, cache=cache), serial)
+    assert_same(derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(cache=cache)), serial)
     new = [path.name for path in production[2:4] + production[5:]]
     assert sorted(reads) == sorted((kind, name) for kind in ("iterate", "read_overview", "sha256") for name in new)
     reads.clear()
-    assert_same(derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, cache=cache), serial)
-    other = derive_limits(production, [SubArray("new", ("MSTN-01",))], loss_fraction=0.1, cache=cache)
+    assert_same(derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(cache=cache)), serial)
+    other = derive_limits(production, [SubArray("new", ("MSTN-01",))], LimitRequest(0.1), Reading(cache=cache))
     assert len(other.pilots) == 2
-    again = derive_limits(production[:2] + production[4:5], SUB_ARRAYS, loss_fraction=LOSS, cache=cache)
+    again = derive_limits(production[:2] + production[4:5], SUB_ARRAYS, LimitRequest(LOSS), Reading(cache=cache))
     assert_same(again, first)
     assert reads == []
 
@@ -179,10 +180,10 @@ def test_an_interrupted_run_continues(production, serial, tmp_path, reads):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, cache=tmp_path, progress=interrupt)
+        derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(cache=tmp_path), progress=interrupt)
     assert [kind for kind, _ in reads].count("iterate") == 4
     reads.clear()
-    assert_same(derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, cache=tmp_path), serial)
+    assert_same(derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(cache=tmp_path)), serial)
     assert [kind for kind, _ in reads].count("iterate") == len(production) - 4
     assert [kind for kind, _ in reads].count("read_overview") == 0
 
@@ -190,7 +191,8 @@ def test_an_interrupted_run_continues(production, serial, tmp_path, reads):
 KILLED = """
 import os, signal, sys, time
 from prodconf.events import triggered as triggered_events
-from prodconf.limits.production import derive_limits
+from prodconf.limits.pilots import LimitRequest
+from prodconf.limits.production import Reading, derive_limits
 from prodconf.events.sub_arrays import SubArray
 triggered_events._BLOCK = 200
 def slow(blocks):
@@ -200,7 +202,7 @@ def slow(blocks):
         yield block
 original = triggered_events.iterate
 triggered_events.iterate = lambda path, chunk: slow(original(path, chunk=500))
-derive_limits(sys.argv[2:], [SubArray("all")], loss_fraction=0.01, cache=sys.argv[1])
+derive_limits(sys.argv[2:], [SubArray("all")], LimitRequest(0.01), Reading(sys.argv[1]))
 """
 
 
@@ -214,7 +216,7 @@ def test_a_killed_run_leaves_nothing_broken_and_continues(production, serial, tm
     assert process.returncode == -signal.SIGKILL
     assert len(list(cache.glob("[!.]*.events"))) == 2
     assert len(list(cache.glob(".*.events"))) == 1
-    assert_same(derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, cache=cache), serial)
+    assert_same(derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(cache=cache)), serial)
     assert [kind for kind, _ in reads].count("iterate") == len(production) - 2
 
 
@@ -224,18 +226,18 @@ def test_a_full_disk_is_told_once_and_costs_no_result(production, serial, tmp_pa
 
     monkeypatch.setattr(triggered_events, "atomic_path", full)
     with pytest.warns(ProdconfWarning) as told:
-        found = derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, cache=tmp_path)
+        found = derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(cache=tmp_path))
     assert found.pilots == serial.pilots
     assert all("No space left on device" in str(one.message) or "more warnings" in str(one.message) for one in told)
     assert len(set(found.notes)) == len(found.notes)
 
 
 def test_a_cache_that_does_not_fit_is_told(production, serial, tmp_path):
-    derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, cache=tmp_path)
+    derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(cache=tmp_path))
     one = sorted(tmp_path.glob("*.events"))[3]
     one.write_bytes(one.read_bytes()[:-7])
     with pytest.warns(ProdconfWarning, match="does not fit") as told:
-        found = derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, cache=tmp_path)
+        found = derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(cache=tmp_path))
     assert found.pilots == serial.pilots
     assert found.notes == [str(one.message) for one in told]
 
@@ -260,14 +262,15 @@ def with_bad_files(production, tmp_path):
 def test_bad_files_are_refused(with_bad_files):
     for bad, words in zip(with_bad_files[-3:], ("is empty", "neither an HDF5", "has no row in SHOWERS"), strict=True):
         with pytest.raises(ProdconfError, match=rf"{bad.name}.*{words}"):
-            derive_limits([*with_bad_files[:-3], bad], SUB_ARRAYS, loss_fraction=LOSS)
+            derive_limits([*with_bad_files[:-3], bad], SUB_ARRAYS, LimitRequest(LOSS))
 
 
 @pytest.mark.parametrize("cached", [False, True])
 def test_bad_files_are_left_out_and_listed(with_bad_files, serial, tmp_path, client, cached):
-    options = {"loss_fraction": LOSS, "skip_invalid": True, "cache": tmp_path / "cache" if cached else None}
+    cache = tmp_path / "cache" if cached else None
     for scheduler in (None, client):
-        found = derive_limits(with_bad_files, SUB_ARRAYS, scheduler=scheduler, **options)
+        reading = Reading(cache, scheduler, skip_invalid=True)
+        found = derive_limits(with_bad_files, SUB_ARRAYS, LimitRequest(LOSS), reading)
         assert [path.name for path in found.skipped] == ["empty.h5", "text.h5", "torn.h5"]
         for path, sentence in found.skipped.items():
             assert str(path) in sentence
@@ -278,20 +281,22 @@ def test_bad_files_are_left_out_and_listed(with_bad_files, serial, tmp_path, cli
 
 def test_a_missing_file_is_an_error_even_then(production):
     with pytest.raises(ProdconfError, match="no file found for 'absent"):
-        derive_limits([*production, "absent*.h5"], SUB_ARRAYS, skip_invalid=True)
+        derive_limits([*production, "absent*.h5"], SUB_ARRAYS, reading=Reading(skip_invalid=True))
 
 
 def test_nothing_but_bad_files(with_bad_files):
     with pytest.raises(ProdconfError, match=r"no limit can be derived: 3 files were left out \(.*empty\.h5 is empty"):
-        derive_limits(with_bad_files[-3:], SUB_ARRAYS, skip_invalid=True)
+        derive_limits(with_bad_files[-3:], SUB_ARRAYS, reading=Reading(skip_invalid=True))
 
 
 @pytest.mark.parametrize("scheduler", [None, "client"])
 def test_groups_without_triggers(production, tmp_path, client, scheduler):
     dark, scheduler = write(tmp_path / "dark.h5", 91, zenith=60.0, share=0.0), client if scheduler else None
     with pytest.raises(ProdconfError, match="no event triggered"):
-        derive_limits([dark], SUB_ARRAYS, scheduler=scheduler)
-    found = derive_limits([*production, dark], SUB_ARRAYS, loss_fraction=LOSS, skip_invalid=True, scheduler=scheduler)
+        derive_limits([dark], SUB_ARRAYS, reading=Reading(scheduler=scheduler))
+    found = derive_limits(
+        [*production, dark], SUB_ARRAYS, LimitRequest(LOSS), Reading(skip_invalid=True, scheduler=scheduler)
+    )
     assert len(found.pilots) == 6
     assert "no event triggered" in found.skipped[dark]
 
@@ -301,13 +306,14 @@ def test_groups_without_triggers(production, tmp_path, client, scheduler):
 
 def test_a_cluster_gives_the_same_to_the_bit(production, serial, client, tmp_path):
     done = []
-    found = derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, scheduler=client, progress=done.append)
+    found = derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(scheduler=client), progress=done.append)
     assert_same(found, serial)
     assert sum(done) == len(production)
     for _ in range(2):  # by address, filling a cache and from it
         address = client.scheduler_info()["address"]
         assert_same(
-            derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, scheduler=address, cache=tmp_path), serial
+            derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(scheduler=address, cache=tmp_path)),
+            serial,
         )
     assert len(list(tmp_path.glob("*.events"))) == len(production)
     assert client.status == "running"
@@ -315,7 +321,7 @@ def test_a_cluster_gives_the_same_to_the_bit(production, serial, client, tmp_pat
 
 def test_tails_may_stay_with_the_workers(production, serial, client):
     for scheduler in (None, client):
-        found = derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, scheduler=scheduler, tails=False)
+        found = derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(scheduler=scheduler), tails=False)
         assert not any(pilot.tails for pilot in found.pilots)
         assert [replace(pilot, tails=kept.tails) for pilot, kept in zip(found.pilots, serial.pilots, strict=True)] == (
             serial.pilots
@@ -326,13 +332,13 @@ def test_tails_may_stay_with_the_workers(production, serial, client):
 def test_the_shape_of_the_tree_does_not_matter(production, serial, client, monkeypatch, arity):
     monkeypatch.setattr(limits_production, "_ARITY", arity)
     monkeypatch.setattr(limits_production, "_BATCH_BYTES", 1)
-    assert_same(derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, scheduler=client), serial)
+    assert_same(derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(scheduler=client)), serial)
 
 
 def test_too_small_a_capacity_is_raised_on_a_cluster(production, serial, client, monkeypatch):
     monkeypatch.setattr(limits_production.LimitRequest, "capacity", lambda self, n_triggers: 16)
     done = []
-    found = derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, scheduler=client, progress=done.append)
+    found = derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(scheduler=client), progress=done.append)
     for one, other in zip(found.pilots, serial.pilots, strict=True):
         assert values(one) == values(other)
     assert sum(done) <= len(production)
@@ -341,7 +347,7 @@ def test_too_small_a_capacity_is_raised_on_a_cluster(production, serial, client,
 def test_workers_are_told_to_use_one_thread(production, client):
     assert set(client.nthreads().values()) == {1}
     assert set(client.run(lambda: os.environ["OMP_NUM_THREADS"]).values()) == {"1"}
-    derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, scheduler=client)
+    derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(scheduler=client))
     assert set(client.run(lambda: sys.modules["prodconf.events._hdf5_blocks"]._THREADS).values()) == {1}
     assert hdf5_blocks._THREADS > 1
     assert all(address.startswith("tcp://127.0.0.1:") for address in client.nthreads())
@@ -349,15 +355,17 @@ def test_workers_are_told_to_use_one_thread(production, client):
 
 def test_the_first_bad_file_stops_a_cluster_too(with_bad_files, client):
     with pytest.raises(ProdconfError, match=r"torn\.h5.*has no row in SHOWERS"):
-        derive_limits([*with_bad_files[:-3], with_bad_files[-1]], SUB_ARRAYS, loss_fraction=LOSS, scheduler=client)
+        derive_limits(
+            [*with_bad_files[:-3], with_bad_files[-1]], SUB_ARRAYS, LimitRequest(LOSS), Reading(scheduler=client)
+        )
 
 
 def test_warnings_of_workers_reach_the_caller(production, serial, client, tmp_path):
-    derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, cache=tmp_path)
+    derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(cache=tmp_path))
     for path in sorted(tmp_path.glob("*.events"))[:2]:
         path.write_bytes(b"")
     with pytest.warns(ProdconfWarning, match="does not fit") as told:
-        found = derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, cache=tmp_path, scheduler=client)
+        found = derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(cache=tmp_path, scheduler=client))
     assert found.pilots == serial.pilots
     assert len(told) == 2
     assert found.notes == [str(one.message) for one in told]
@@ -367,13 +375,13 @@ def slow_down():
     """Make every file take a while on the workers that run now."""
     from prodconf.limits import production as module
 
-    fast = module.summarise_file
+    fast = module.summarise_files
 
     def slow(*arguments, **options):
         time.sleep(0.3)
         return fast(*arguments, **options)
 
-    module.summarise_file = slow
+    module.summarise_files = slow
 
 
 def test_a_worker_killed_in_the_middle_loses_nothing(production, serial, monkeypatch):
@@ -390,7 +398,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(production, serial, monkeyp
                 killed.append(before[holding[0]])
                 os.kill(killed[0], signal.SIGKILL)
 
-        found = derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, scheduler=client, progress=kill)
+        found = derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(scheduler=client), progress=kill)
         after = client.run(os.getpid)
     assert_same(found, serial)
     assert len(killed) == 1
@@ -399,16 +407,15 @@ def test_a_worker_killed_in_the_middle_loses_nothing(production, serial, monkeyp
 
 def test_a_task_that_may_have_killed_its_worker_is_told(production, tmp_path, reads):
     """Here Dask is told to give up at the first lost worker, and by default after some."""
-    options = {"loss_fraction": LOSS, "cache": tmp_path}
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}), cluster_client("local:1") as client:
         alive = list(client.run(os.getpid).values())
         client.run(slow_down)
-        options |= {"scheduler": client, "progress": lambda n_files: alive and os.kill(alive.pop(), signal.SIGKILL)}
+        options = {"progress": lambda n_files: alive and os.kill(alive.pop(), signal.SIGKILL)}
         with pytest.raises(ProdconfError, match=r"a task lost one worker after the other, .*; what is in the cache is"):
-            derive_limits(production, SUB_ARRAYS, **options)
+            derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(tmp_path, client), **options)
     n_kept = len(list(tmp_path.glob("[!.]*.events")))
     assert n_kept > 0
-    derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, cache=tmp_path)
+    derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(cache=tmp_path))
     assert [kind for kind, _ in reads].count("iterate") == len(production) - n_kept
 
 
@@ -418,27 +425,27 @@ def test_a_lost_connection_is_told(production, client, monkeypatch):
 
     monkeypatch.setattr(limits_production, "_submit", lost)
     with pytest.raises(ProdconfError, match="the connection was lost; what is in the cache is kept"):
-        derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, scheduler=client)
+        derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(scheduler=client))
 
 
 def test_a_cluster_that_is_not_there(production, monkeypatch):
     monkeypatch.setattr(limits_production, "_PATIENCE", 0.5)
     with pytest.raises(ProdconfError, match=r"scheduler tcp://127.0.0.1:9: cannot be reached"):
-        derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, scheduler="tcp://127.0.0.1:9")
+        derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(scheduler="tcp://127.0.0.1:9"))
 
 
 @pytest.mark.parametrize("scheduler", ["", "locals", "local:0", "local:x", 7, "host"])
 def test_no_scheduler(production, scheduler):
     with pytest.raises(ProdconfError, match="scheduler must be"):
-        derive_limits(production, SUB_ARRAYS, scheduler=scheduler)
+        derive_limits(production, SUB_ARRAYS, reading=Reading(scheduler=scheduler))
 
 
 def test_dask_is_not_needed_without_a_cluster(production, serial, monkeypatch):
     for name in ("dask", "distributed"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert_same(derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS), serial)
+    assert_same(derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS)), serial)
     with pytest.raises(ProdconfError, match=r"pip install prodconf\[cluster\]"):
-        derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, scheduler="local")
+        derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(scheduler="local"))
 
 
 # batches
@@ -467,7 +474,7 @@ def test_only_the_outcome_comes_to_the_client(production, client, monkeypatch):
         return original(self, timeout)
 
     monkeypatch.setattr(distributed.Future, "result", counted)
-    derive_limits(production, SUB_ARRAYS, loss_fraction=LOSS, scheduler=client)
+    derive_limits(production, SUB_ARRAYS, LimitRequest(LOSS), Reading(scheduler=client))
     assert len(gathered) == 2
     assert all(key.startswith("_finish") for key in gathered)
     with warnings.catch_warnings():
@@ -483,7 +490,7 @@ def test_files_may_lie_anywhere(production, serial, tmp_path, monkeypatch, clien
     for path in production:
         shutil.copy(path, tmp_path)
     monkeypatch.chdir(tmp_path)
-    found = derive_limits("*.h5", SUB_ARRAYS, loss_fraction=LOSS, scheduler=client, cache="cache")
+    found = derive_limits("*.h5", SUB_ARRAYS, LimitRequest(LOSS), Reading(scheduler=client, cache="cache"))
     assert found.pilots == serial.pilots
     assert (tmp_path / "cache").is_dir()
 
@@ -491,7 +498,7 @@ def test_files_may_lie_anywhere(production, serial, tmp_path, monkeypatch, clien
 @pytest.mark.parametrize("address", ["foo://bar", "tcp://127.0.0.1:x", "tcp://", "tls://127.0.0.1:1", "local:0"])
 def test_an_address_that_is_none_is_refused_before_anything_starts(production, address):
     with pytest.raises(ProdconfError, match=r"scheduler must be .* got '" + address):
-        derive_limits(production, [SubArray("all")], scheduler=address)
+        derive_limits(production, [SubArray("all")], reading=Reading(scheduler=address))
 
 
 def test_files_that_name_telescopes_in_two_ways_are_not_added(shared_data):
@@ -499,4 +506,4 @@ def test_files_that_name_telescopes_in_two_ways_are_not_added(shared_data):
         shared_data / f"reduced_events/{name}.hdf5" for name in ("run202_proton_za20deg_v0.17", "proton_za20deg_v0.32")
     ]
     with pytest.raises(ProdconfError, match="some files name telescopes by number and others by name"):
-        derive_limits(names, [SubArray("all")], loss_fraction=0.3)
+        derive_limits(names, [SubArray("all")], LimitRequest(0.3))

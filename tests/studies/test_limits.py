@@ -15,7 +15,7 @@ from prodconf.events.sub_arrays import SubArray
 from prodconf.events.triggered import triggered_blocks
 from prodconf.formulas import power_law
 from prodconf.formulas.loss_tails import TailLimit, Verdict
-from prodconf.limits.pilots import PilotLimits, PilotPoint
+from prodconf.limits.pilots import LimitRequest, PilotLimits, PilotPoint
 from prodconf.limits.production import derive_limits
 from prodconf.studies.limits import limits_study, savings
 from prodconf.studies.settings import StudySettings
@@ -66,7 +66,9 @@ def test_limits_are_those_of_the_calculator(sample, pilots, telescopes, sub_arra
     name = pilots.trigger_names[2]
     for multiplicity in (1, 4):
         calculator = LimitCalculator(
-            file_of(sample, name), telescopes, multiplicity=multiplicity, confidence=confidence, spectral_index=2.0
+            file_of(sample, name),
+            SubArray(sub_array, telescopes, multiplicity),
+            request=LimitRequest(confidence=confidence, index=2.0),
         )
         for loss in (0.0, 1e-4, 1e-3, 0.0123, 0.05, 0.1):
             wanted = calculator.limits(loss)
@@ -93,7 +95,9 @@ def test_limits_are_those_of_the_calculator(sample, pilots, telescopes, sub_arra
 def test_limits_are_those_of_a_production(sample, pilots):
     names = pilots.trigger_names
     sub_arrays = [SubArray("full array", None, 3), SubArray("large telescopes", LARGE, 2)]
-    found = derive_limits([file_of(sample, name) for name in names], sub_arrays, loss_fraction=0.03, confidence=0.9)
+    found = derive_limits(
+        [file_of(sample, name) for name in names], sub_arrays, LimitRequest(loss_fraction=0.03, confidence=0.9)
+    )
     records = {(one.point.zenith, one.point.azimuth, one.sub_array): one for one in found.pilots}
     assert len(records) == 8
     for name, one in product(names, sub_arrays):
