@@ -218,7 +218,7 @@ DL2 = {
     "NaN count": (_cell("SIMULATED EVENTS", "EVENTS", np.nan), ["SIMULATED EVENTS", "EVENTS", "nan"]),
     "nothing thrown": (_cell("SIMULATED EVENTS", "EVENTS", 0, slice(None)), ["SIMULATED EVENTS", "no thrown event"]),
     "more events than thrown": (_cell("SIMULATED EVENTS", "EVENTS", 1, slice(None)), ["thrown", "normalisation"]),
-    "no uses": (_cell("RUNHEADER", "num_use", 0, 0), ["RUNHEADER", "num_use", "positive"]),
+    "no uses": (_cell("RUNHEADER", "num_use", 0, 0), ["RUNHEADER", "num_use", "whole number"]),
     "no radius": (_cell("RUNHEADER", "core_range", [0, 0], 0), ["RUNHEADER", "core_range"]),
     "impossible radius": (_cell("RUNHEADER", "core_range", [0, 1e300], 0), ["RUNHEADER", "core_range"]),
     "rising spectrum": (_cell("RUNHEADER", "spectral_index", 2.0, 0), ["RUNHEADER", "spectral_index", "2"]),

@@ -20,7 +20,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from ..core.errors import ProdconfError
+from ..core.errors import FileError, MissingFileError, ProdconfError
 
 # %% auto #0
 __all__ = ['reading', 'open_fits', 'TableLayout', 'find_table', 'RowBlock', 'TableRows']
@@ -45,7 +45,7 @@ _READ_ERRORS = (
 def _require_whole(path: Path, caught: list[warnings.WarningMessage]) -> None:
     """Refuse a file that astropy warned of."""
     if any("truncated" in str(warning.message) for warning in caught):
-        raise ProdconfError(f"{path}: is truncated (the file is shorter than its headers say)")
+        raise FileError(path, "is truncated (the file is shorter than its headers say)")
 
 
 @contextmanager
@@ -58,14 +58,12 @@ def reading(path: Path) -> Iterator[None]:
     except ProdconfError:
         raise
     except FileNotFoundError as error:
-        raise ProdconfError(f"{path}: does not exist") from error
+        raise MissingFileError(path, "does not exist") from error
     except EOFError as error:
-        raise ProdconfError(
-            f"{path}: is truncated or damaged (the compressed data do not end as they should)"
-        ) from error
+        raise FileError(path, "is truncated or damaged (the compressed data do not end as they should)") from error
     except _READ_ERRORS as error:
         detail = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
-        raise ProdconfError(f"{path}: cannot be read as FITS ({detail})") from error
+        raise FileError(path, f"cannot be read as FITS ({detail})") from error
     _require_whole(path, caught)
 
 # %% ../../nbs/events/12_fits_blocks.ipynb #9b5713a8
@@ -85,10 +83,10 @@ def _read_headers(hdus: fits.HDUList, path: Path) -> None:
         except IndexError:
             return
         if not hasattr(hdu, "fileinfo"):
-            raise ProdconfError(f"{path}: is damaged (the header of table {number} cannot be read)")
+            raise FileError(path, f"is damaged (the header of table {number} cannot be read)")
         place = hdu.fileinfo()["datLoc"]
         if place <= reached or number > 1000:
-            raise ProdconfError(f"{path}: is damaged (table {number} does not lie behind the one before)")
+            raise FileError(path, f"is damaged (table {number} does not lie behind the one before)")
         reached, number = place, number + 1
 
 
@@ -104,16 +102,16 @@ def open_fits(path: Path) -> fits.HDUList:
 
     Raises
     ------
-    ProdconfError
+    FileError
         If the file is missing, empty, a folder, or no FITS file.
     """
     handle: FileIO | gzip.GzipFile | None = None
     try:
         with reading(path):
             if path.is_dir():
-                raise ProdconfError(f"{path}: is a folder, not a FITS file")
+                raise FileError(path, "is a folder, not a FITS file")
             if path.stat().st_size == 0:
-                raise ProdconfError(f"{path}: is empty")
+                raise FileError(path, "is empty")
             handle = _open_bytes(path)
             hdus = fits.open(handle, mode="readonly", memmap=True, lazy_load_hdus=True)
             _read_headers(hdus, path)
@@ -125,47 +123,10 @@ def open_fits(path: Path) -> fits.HDUList:
         raise
     return hdus
 
-# %% ../../nbs/events/12_fits_blocks.ipynb #0849f60a
-_CARD = re.compile(r"(TTYPE|TFORM|TUNIT|TSCAL|TZERO|NAXIS)(\d+) *= *('(?:[^']|'')*'|[^ /]+)")
-_KINDS = {"L": "i1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
-_WIDTHS = {"A": 1, "P": 8, "Q": 16}
-_NUMBERS = "BIJKED"
+# %% ../../nbs/events/12_fits_blocks.ipynb #e94c66f8
 _LARGEST = 1e30
 
 
-@dataclass(frozen=True)
-class _Column:
-    """What a header says of one column."""
-
-    name: str
-    form: str
-    unit: str
-    scale: float
-    zero: float
-
-    @property
-    def dtype(self) -> tuple[Any, ...]:
-        """Entry of the record's type."""
-        found = re.match(r"(\d*)([A-Z])", self.form)
-        if found is None:
-            raise ValueError(f"column {self.name} has the format {self.form!r}")
-        repeat, kind = int(found[1] or 1), found[2]
-        if kind in _KINDS:
-            return (self.name, _KINDS[kind]) if repeat == 1 else (self.name, _KINDS[kind], (repeat,))
-        size = (repeat + 7) // 8 if kind == "X" else repeat * _WIDTHS[kind]
-        return (self.name, f"V{size}")
-
-
-def _cards(path: Path, start: int, stop: int) -> dict[tuple[str, int], str]:
-    """Read the cards of a table's header that say where its numbers are."""
-    with _open_bytes(path) as handle:
-        handle.seek(start)
-        text = handle.read(stop - start).decode("ascii", "replace")
-    found = (_CARD.match(text, place, place + 80) for place in range(0, len(text), 80))
-    values = {(card[1], int(card[2])): card[3] for card in found if card is not None}
-    return {key: v[1:-1].replace("''", "'").rstrip() if v.startswith("'") else v for key, v in values.items()}
-
-# %% ../../nbs/events/12_fits_blocks.ipynb #e94c66f8
 class TableLayout:
     """
     Where the numbers of a binary table are.
@@ -186,42 +147,30 @@ class TableLayout:
     def __init__(self, hdu: fits.BinTableHDU, path: Path) -> None:
         self.path, self.name = path, str(hdu.name)
         with reading(path):
-            place = hdu.fileinfo()
-            cards, self.start = _cards(path, int(place["hdrLoc"]), int(place["datLoc"])), int(place["datLoc"])
-            self.n_rows = int(cards["NAXIS", 2])
-            columns = [self._column(cards, n) for n in range(1, 1 + sum(key[0] == "TFORM" for key in cards))]
-            self._columns = {column.name.upper(): column for column in columns}
-            self._require_distinct(columns)
-            self.dtype = np.dtype([column.dtype for column in columns])
-            if self.dtype.itemsize != int(cards["NAXIS", 1]):
-                raise ProdconfError(
-                    f"{path}: table {self.name}: rows of {cards['NAXIS', 1]} bytes contradict its columns"
-                )
-        self.names = [column.name for column in columns]
+            self.start, self.n_rows = int(hdu.fileinfo()["datLoc"]), int(hdu.header["NAXIS2"])
+            self.names = [hdu.header.get(f"TTYPE{n}", "") for n in range(1, 1 + len(hdu.columns))]
+            self._require_distinct()
+            self._columns = {column.name.upper(): column for column in hdu.columns}
+            self.dtype = hdu.columns.dtype.newbyteorder(">")
+            if self.dtype.itemsize != hdu.header["NAXIS1"]:
+                raise self.error(f"rows of {hdu.header['NAXIS1']} bytes contradict its columns")
 
-    def _require_distinct(self, columns: list[_Column]) -> None:
-        """Refuse names that differ at most in the case of letters: which of them is meant cannot be known."""
-        for column in columns:
-            other = self._columns[column.name.upper()]
-            if other is not column:
-                names = column.name if other.name == column.name else f"{column.name} and {other.name}"
-                raise ProdconfError(f"{self.path}: table {self.name} has two columns named {names}")
+    def error(self, rule: str, column: str = "") -> FileError:
+        """Make the error that says what is wrong with this table or a column of it."""
+        return FileError(self.path, f"table {self.name}{column and f', column {column}'}: {rule}")
 
-    def _column(self, cards: dict[tuple[str, int], str], n: int) -> _Column:
-        """Collect what the cards say of one column."""
-        if not cards.get(("TTYPE", n)):
-            raise ProdconfError(f"{self.path}: table {self.name} has a column without a name")
-        scale, zero = (
-            float(cards.get((key, n), default).replace("D", "E")) for key, default in (("TSCAL", "1"), ("TZERO", "0"))
-        )
-        if not (1 / _LARGEST <= abs(scale) <= _LARGEST and abs(zero) <= _LARGEST):
-            raise ProdconfError(
-                f"{self.path}: table {self.name}, column {cards['TTYPE', n]}: TSCAL and TZERO must be finite and"
-                f" plausible, got {scale:g} and {zero:g}"
-            )
-        return _Column(cards["TTYPE", n], cards["TFORM", n], cards.get(("TUNIT", n), ""), scale, zero)
+    def _require_distinct(self) -> None:
+        """Refuse columns without a name, and names that differ at most in the case of letters."""
+        known: dict[str, str] = {}
+        for name in self.names:
+            if not name:
+                raise self.error("has a column without a name")
+            if name.upper() in known:
+                other = known[name.upper()]
+                raise self.error(f"has two columns named {name if name == other else f'{other} and {name}'}")
+            known[name.upper()] = name
 
-    def column(self, name: str) -> _Column:
+    def column(self, name: str) -> fits.Column:
         """Return what is known of a column, named in any case of letters."""
         return self._columns[name.upper()]
 
@@ -232,7 +181,7 @@ def find_table(hdus: fits.HDUList, name: str, path: Path) -> TableLayout:
 
     Raises
     ------
-    ProdconfError
+    FileError
         If there is none, or several, or it has no rows or a column without a name.
     """
     with reading(path):
@@ -240,10 +189,10 @@ def find_table(hdus: fits.HDUList, name: str, path: Path) -> TableLayout:
         if len(found) != 1:
             present = ", ".join(hdu.name for hdu in hdus[1:]) or "no table"
             count = f"{len(found)} times the" if found else "no"
-            raise ProdconfError(f"{path}: has {count} table {name!r} (it holds {present})")
+            raise FileError(path, f"has {count} table {name!r} (it holds {present})")
     table = TableLayout(found[0], path)
     if not table.names or table.n_rows < 1:
-        raise ProdconfError(f"{path}: table {name} has no rows")
+        raise table.error("has no rows")
     return table
 
 # %% ../../nbs/events/12_fits_blocks.ipynb #68f0b4af
@@ -259,14 +208,27 @@ class RowBlock:
         return len(self.rows)
 
 
+@dataclass(frozen=True)
+class _Column:
+    """A column of numbers, and how they are scaled."""
+
+    name: str
+    scale: float
+    zero: float
+
+
 def _number_column(table: TableLayout, name: str, single: bool) -> _Column:
     """Find a column that holds numbers, one per row if `single`."""
-    column, what = table.column(name), f"{table.path}: table {table.name}, column {name}"
-    if not re.fullmatch(rf"\d*[{_NUMBERS}]", column.form):
-        raise ProdconfError(f"{what}: must hold numbers, got format {column.form}")
+    column = table.column(name)
+    if not re.fullmatch(r"\d*[BIJKED]", str(column.format)):
+        raise table.error(f"must hold numbers, got format {column.format}", name)
     if single and table.dtype[column.name].shape:
-        raise ProdconfError(f"{what}: must hold one number a row, got {table.dtype[column.name].shape}")
-    return column
+        raise table.error(f"must hold one number a row, got {table.dtype[column.name].shape}", name)
+    scale = 1.0 if column.bscale in (None, "") else float(column.bscale)
+    zero = 0.0 if column.bzero in (None, "") else float(column.bzero)
+    if not (1 / _LARGEST <= abs(scale) <= _LARGEST and abs(zero) <= _LARGEST):
+        raise table.error(f"TSCAL and TZERO must be finite and plausible, got {scale:g} and {zero:g}", name)
+    return _Column(column.name, scale, zero)
 
 # %% ../../nbs/events/12_fits_blocks.ipynb #232d6bf4
 def _last_group(*columns: NDArray[Any]) -> int:
@@ -295,14 +257,15 @@ class TableRows:
 
     Raises
     ------
-    ProdconfError
+    FileError
         If a column is no column of (single) numbers.
     """
 
     def __init__(self, table: TableLayout, names: list[str], *, single: bool = True) -> None:
         self.path, self.name, self.n_rows = table.path, table.name, table.n_rows
-        self._start, self._dtype = table.start, table.dtype
-        self._columns = {name: _number_column(table, name, single) for name in names}
+        self._start, self._dtype, self.error = table.start, table.dtype, table.error
+        with reading(self.path):
+            self._columns = {name: _number_column(table, name, single) for name in names}
 
     def column(self, block: RowBlock, name: str) -> NDArray[Any]:
         """Return a wanted column of a block, in the machine's own byte order, scaled as the header says."""
@@ -324,9 +287,7 @@ class TableRows:
         while done < len(view):
             got = handle.readinto(view[done:])
             if not got:
-                raise ProdconfError(
-                    f"{self.path}: is truncated (table {self.name} ends before row {first + len(rows)})"
-                )
+                raise FileError(self.path, f"is truncated (table {self.name} ends before row {first + len(rows)})")
             done += got
 
     def blocks(self, size: int, *, whole: Sequence[str] = ()) -> Iterator[RowBlock]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 try:
     import deflate
 except ImportError:
-    deflate = None
+    deflate = None  # type: ignore[assignment]
 
 # %% auto #0
 __all__ = ['DEFLATE', 'SHUFFLE', 'StoredTable', 'filters_of', 'chunk_places', 'stored_table', 'InflatedRows', 'use_threads',
@@ -216,7 +216,7 @@ def use_threads(number: int) -> None:
 _LIBDEFLATE = deflate is not None and tuple(map(int, deflate.__version__.split(".")[:2])) >= (0, 9)
 
 
-def inflate(stored: bytes | memoryview, n_bytes: int) -> bytes:
+def inflate(stored: bytes | memoryview, n_bytes: int) -> bytes | bytearray:
     """
     Inflate a chunk of known length.
 
@@ -225,6 +225,7 @@ def inflate(stored: bytes | memoryview, n_bytes: int) -> bytes:
     ValueError
         If it is damaged or not of that length.
     """
+    chunk: bytes | bytearray
     if _LIBDEFLATE:
         try:
             chunk = deflate.zlib_decompress(stored, n_bytes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,18 @@ from astropy import units as u
 from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import require_path, require_positive, require_scalar
-from ..core.errors import ProdconfError, ProdconfWarning
+from ..core.checks import require_finite, require_path, require_positive, require_scalar, require_whole
+from ..core.errors import ArgumentError, FileError, ProdconfError, ProdconfWarning
 from ..core.files import atomic_path
 from ._fits_blocks import RowBlock, TableLayout, TableRows, find_table, open_fits, reading
 from ..sky.shower_frame import angular_distance, solid_angle
 
 # %% auto #0
-__all__ = ['DL2Header', 'write_dl2', 'DL2Chunk', 'shower_key', 'DL2Energies', 'DL2File', 'looks_like_dl2', 'inspect_dl2']
+__all__ = ['Array', 'DL2Header', 'write_dl2', 'DL2Chunk', 'shower_key', 'DL2Energies', 'DL2File', 'looks_like_dl2', 'inspect_dl2']
 
 # %% ../../nbs/events/08_dl2.ipynb #9b768e87
+Array = NDArray[np.float64]
+
 _EVENT_UNITS = {
     "MC_AZ": "deg",
     "MC_ALT": "deg",
@@ -43,7 +45,7 @@ _SPAN = "within 1e-12 to 1e12 TeV"
 _BIN_UNITS = {"MC_ENERG_LO": "TeV", "MC_ENERG_HI": "TeV", "EVENTS": ""}
 
 
-def _factor(table: TableLayout, column: str, default: str, path: Path) -> float:
+def _factor(table: TableLayout, column: str, default: str) -> float:
     """Return what a column is to be multiplied by to be in the documented unit."""
     text = table.column(column).unit
     if not text:
@@ -51,35 +53,37 @@ def _factor(table: TableLayout, column: str, default: str, path: Path) -> float:
     try:
         factor = float(u.Unit(text).to(default)) if default else 1.0
     except (ValueError, TypeError) as error:
-        raise ProdconfError(
-            f"{path}: table {table.name}, column {column}: unit {text!r} is not convertible to {default}"
-        ) from error
+        raise table.error(f"unit {text!r} is not convertible to {default}", column) from error
     if not 1e-30 <= factor <= 1e30:
-        raise ProdconfError(
-            f"{path}: table {table.name}, column {column}: unit {text!r} must be 1e-30 to 1e30 {default},"
-            f" got {factor:g}"
-        )
+        raise table.error(f"unit {text!r} must be 1e-30 to 1e30 {default}, got {factor:g}", column)
     return factor
 
 
-def _factors(table: TableLayout, units: dict[str, str], path: Path, notes: list[str]) -> dict[str, float]:
+def _factors(table: TableLayout, units: dict[str, str], notes: list[str]) -> dict[str, float]:
     """Return the factor of every wanted column; note the columns that have no unit."""
     present = {name.upper() for name in table.names}
     absent = [name for name in units if name.upper() not in present]
     if absent:
-        raise ProdconfError(f"{path}: table {table.name} has no column {', '.join(absent)}")
+        raise table.error(f"has no column {', '.join(absent)}")
     bare = [name for name, unit in units.items() if unit and not table.column(name).unit]
     if bare:
         notes.append(f"{table.name}: no unit, taken as documented: " + ", ".join(f"{n} in {units[n]}" for n in bare))
-    with reading(path):
-        return {name: _factor(table, name, unit, path) for name, unit in units.items()}
+    with reading(table.path):
+        return {name: _factor(table, name, unit) for name, unit in units.items()}
 
 # %% ../../nbs/events/08_dl2.ipynb #afb115c7
-def _require_rows(values: NDArray[Any], good: NDArray[np.bool_], what: str, rule: str, start: int) -> None:
+def _require_rows(
+    table: TableLayout | TableRows,
+    column: str,
+    values: NDArray[Any],
+    good: NDArray[np.bool_],
+    rule: str,
+    start: int = 0,
+) -> None:
     """Refuse a column with a row that breaks a rule."""
     if not good.all():
         row = int(np.argmin(good.reshape(len(good), -1).all(axis=1)))
-        raise ProdconfError(f"{what}: must be {rule}, got {values[row]} in row {start + row}")
+        raise table.error(f"must be {rule}, got {values[row]} in row {start + row}", column)
 
 
 def _read_small(table: TableLayout, columns: list[str]) -> dict[str, NDArray[np.float64]]:
@@ -87,7 +91,7 @@ def _read_small(table: TableLayout, columns: list[str]) -> dict[str, NDArray[np.
     found = TableRows(table, columns, single=False).read()
     values = {name: column.astype(np.float64) for name, column in found.items()}
     for name, column in values.items():
-        _require_rows(column, np.isfinite(column), f"{table.path}: table {table.name}, column {name}", "finite", 0)
+        _require_rows(table, name, column, np.isfinite(column), "finite")
     return values
 
 # %% ../../nbs/events/08_dl2.ipynb #1e7d7a6d
@@ -118,25 +122,21 @@ class DL2Header:
         return self.energy_min, self.energy_max
 
 
-def _whole(name: str, value: float) -> int:
-    """Return a number of something."""
-    if not require_positive(name, value) <= 1e12 or value % 1 != 0:
-        raise ProdconfError(f"{name} must be a whole number from 1 to 1e12, got {value:g}")
-    return int(value)
+_MOST = 10**12
 
 
 def _require_header(header: DL2Header, where: str) -> DL2Header:
     """Refuse numbers of a header that no production can have."""
-    _whole(f"{where}: num_showers", header.n_showers_per_run)
-    _whole(f"{where}: num_use", header.n_use)
+    require_whole(f"{where}num_showers", header.n_showers_per_run, 1, _MOST)
+    require_whole(f"{where}num_use", header.n_use, 1, _MOST)
     for name, low, high in [
         ("core_range", header.core_scatter_min, header.core_scatter_max),
         ("viewcone", header.viewcone_min, header.viewcone_max),
         ("E_range", header.energy_min, header.energy_max),
     ]:
-        require_positive(f"{where}: {name}", [low, high], zero=name != "E_range")
+        require_positive(f"{where}{name}", [low, high], zero=name != "E_range")
         if low > high or (low == high and name != "viewcone"):
-            raise ProdconfError(f"{where}: {name} must increase, got {low:g} to {high:g}")
+            raise ArgumentError(f"{where}{name} must increase, got {low:g} to {high:g}")
     _require_plausible(header, where)
     return header
 
@@ -145,18 +145,18 @@ def _require_plausible(header: DL2Header, where: str) -> None:
     """Refuse sizes that no production has, so that no sum over them can overflow or vanish."""
     radii, cone = (header.core_scatter_min, header.core_scatter_max), (header.viewcone_min, header.viewcone_max)
     if radii[1] > 1e6 or radii[1] - radii[0] < 1e-3:
-        raise ProdconfError(f"{where}: core_range must be 1 mm to 1000 km wide, got {radii[0]:g} to {radii[1]:g} m")
+        raise ArgumentError(f"{where}core_range must be 1 mm to 1000 km wide, got {radii[0]:g} to {radii[1]:g} m")
     if cone[1] > 180 or 0 < cone[1] - cone[0] < 1e-4:
-        raise ProdconfError(
-            f"{where}: viewcone must be one angle or at least 0.0001 deg wide, and at most 180 deg, got {cone[0]:g} to"
+        raise ArgumentError(
+            f"{where}viewcone must be one angle or at least 0.0001 deg wide, and at most 180 deg, got {cone[0]:g} to"
             f" {cone[1]:g} deg"
         )
     if header.energy_min < 1e-9 or header.energy_max > 1e9:
-        raise ProdconfError(
-            f"{where}: E_range must lie within 1e-9 to 1e9 TeV, got {header.energy_min:g} to {header.energy_max:g}"
+        raise ArgumentError(
+            f"{where}E_range must lie within 1e-9 to 1e9 TeV, got {header.energy_min:g} to {header.energy_max:g}"
         )
     if not -20 <= header.spectral_index <= 0:
-        raise ProdconfError(f"{where}: spectral_index must lie in [-20, 0], got {header.spectral_index:g}")
+        raise ArgumentError(f"{where}spectral_index must lie in [-20, 0], got {header.spectral_index:g}")
 
 # %% ../../nbs/events/08_dl2.ipynb #72a258b3
 _HEADER_UNITS = {
@@ -177,12 +177,13 @@ def _shortest(value: float) -> float:
     return float(str(single)) if float(single) == value else float(value)
 
 
-def _header_row(rows: NDArray[np.float64], factor: float, size: int, what: str) -> list[float]:
+def _header_row(table: TableLayout, name: str, rows: NDArray[np.float64], factor: float) -> list[float]:
     """Take one or two numbers from a column of the header table; several rows must agree."""
+    size = 2 if name.endswith("range") or name == "viewcone" else 1
     if rows[0].size != size:
-        raise ProdconfError(f"{what}: must hold {size} number(s) a row, got {rows[0].size}")
+        raise table.error(f"must hold {size} number(s) a row, got {rows[0].size}", name)
     if not (rows == rows[:1]).all():
-        raise ProdconfError(f"{what}: has rows that differ, so the thrown events are not of one kind")
+        raise table.error("has rows that differ, so the thrown events are not of one kind", name)
     return [_shortest(float(value)) * factor for value in rows[0].flat]
 
 # %% ../../nbs/events/08_dl2.ipynb #47316223
@@ -191,91 +192,82 @@ def _read_header(hdus: fits.HDUList, path: Path, notes: list[str]) -> DL2Header:
     table = find_table(hdus, "RUNHEADER", path)
     names = {name.upper() for name in table.names}
     optional = {name: unit for name, unit in _HEADER_OPTIONAL.items() if name.upper() in names}
-    factors = _factors(table, _HEADER_UNITS | optional, path, notes)
-    pairs = {"core_range", "viewcone", "E_range", "alt_range", "az_range"}
-    where, columns = f"{path}: table {table.name}, column", _read_small(table, list(factors))
-    row = {
-        name: _header_row(columns[name], factor, 2 if name in pairs else 1, f"{where} {name}")
-        for name, factor in factors.items()
-    }
-    for name in ("alt_range", "az_range"):
-        if name in row and not max(abs(angle) for angle in row[name]) <= 100:
-            raise ProdconfError(f"{where} {name}: must be within +-100 rad, got {row[name][0]:g} and {row[name][1]:g}")
-    header = DL2Header(
-        n_showers_per_run=_whole(f"{where} num_showers", row["num_showers"][0]),
-        n_use=_whole(f"{where} num_use", row["num_use"][0]),
-        core_scatter_min=row["core_range"][0],
-        core_scatter_max=row["core_range"][1],
-        viewcone_min=row["viewcone"][0],
-        viewcone_max=row["viewcone"][1],
-        energy_min=row["E_range"][0],
-        energy_max=row["E_range"][1],
-        spectral_index=row["spectral_index"][0],
-        zenith=round(90 - np.rad2deg(np.mean(row["alt_range"])), 4) if "alt_range" in row else None,
-        azimuth=round(np.rad2deg(np.mean(row["az_range"])), 4) % 360 if "az_range" in row else None,
-        primary_id=int(row["primary_id"][0]) if "primary_id" in row else 0,
-    )
-    return _require_header(header, f"{path}: table RUNHEADER")
+    factors = _factors(table, _HEADER_UNITS | optional, notes)
+    columns = _read_small(table, list(factors))
+    row = {name: _header_row(table, name, columns[name], factor) for name, factor in factors.items()}
+    for name in {"alt_range", "az_range"}.intersection(row):
+        if not max(abs(angle) for angle in row[name]) <= 100:
+            raise table.error(f"must be within +-100 rad, got {row[name][0]:g} and {row[name][1]:g}", name)
+    try:
+        header = DL2Header(
+            n_showers_per_run=require_whole("num_showers", row["num_showers"][0], 1, _MOST),
+            n_use=require_whole("num_use", row["num_use"][0], 1, _MOST),
+            core_scatter_min=row["core_range"][0],
+            core_scatter_max=row["core_range"][1],
+            viewcone_min=row["viewcone"][0],
+            viewcone_max=row["viewcone"][1],
+            energy_min=row["E_range"][0],
+            energy_max=row["E_range"][1],
+            spectral_index=row["spectral_index"][0],
+            zenith=round(90 - np.rad2deg(np.mean(row["alt_range"])), 4) if "alt_range" in row else None,
+            azimuth=round(np.rad2deg(np.mean(row["az_range"])), 4) % 360 if "az_range" in row else None,
+            primary_id=int(row["primary_id"][0]) if "primary_id" in row else 0,
+        )
+        return _require_header(header, "")
+    except ArgumentError as error:
+        raise table.error(str(error)) from error
 
 # %% ../../nbs/events/08_dl2.ipynb #8d69a5ae
-def _drop_inverted(
-    low: NDArray[np.float64], high: NDArray[np.float64], counts: NDArray[np.float64], where: str, notes: list[str]
-) -> NDArray[np.bool_]:
+def _upright(table: TableLayout, low: Array, high: Array, counts: Array, notes: list[str]) -> NDArray[np.bool_]:
     """Tell which bins stand upright; refuse counts in the others."""
     upright = np.asarray(low < high)
     for j in np.flatnonzero(~upright):
         text = f"bin {j} runs from {low[j]:g} down to {high[j]:g} TeV"
         if counts[j] > 0:
-            raise ProdconfError(f"{where}: {text} and counts {counts[j]:g} events, so their energy cannot be known")
+            raise table.error(f"{text} and counts {counts[j]:g} events, so their energy cannot be known")
         notes.append(f"SIMULATED EVENTS: {text}, counts nothing, dropped")
     if not upright.any():
-        raise ProdconfError(f"{where}: has no bin whose upper edge is above its lower edge")
+        raise table.error("has no bin whose upper edge is above its lower edge")
     return upright
 
 
-def _require_contiguous(low: NDArray[np.float64], high: NDArray[np.float64], where: str) -> None:
+def _require_contiguous(table: TableLayout, low: Array, high: Array) -> None:
     """Refuse gaps, overlaps and disorder between neighbouring bins."""
     joined = np.isclose(low[1:], high[:-1], rtol=1e-5, atol=0)
     if not joined.all():
         j = int(np.argmin(joined))
-        raise ProdconfError(
-            f"{where}: bins must be contiguous, but one ends at {high[j]:g} TeV"
-            f" and the next begins at {low[j + 1]:g} TeV"
+        raise table.error(
+            f"bins must be contiguous, but one ends at {high[j]:g} TeV and the next begins at {low[j + 1]:g} TeV"
         )
 
 # %% ../../nbs/events/08_dl2.ipynb #c2ac2717
-def _require_sizes(
-    low: NDArray[np.float64], high: NDArray[np.float64], counts: NDArray[np.float64], where: str
-) -> None:
+def _require_sizes(table: TableLayout, low: Array, high: Array, counts: Array) -> None:
     """Refuse energies and counts that no production has."""
-    require_positive(f"{where}, column MC_ENERG_LO", low)
     for name, values in [("MC_ENERG_LO", low), ("MC_ENERG_HI", high)]:
-        _require_rows(values, (values >= 1e-12) & (values <= 1e12), f"{where}, column {name}", _SPAN, 0)
-    _require_rows(counts, counts < 1e30, f"{where}, column EVENTS", "below 1e30", 0)
+        _require_rows(table, name, values, values > 0, "positive")
+        _require_rows(table, name, values, (values >= 1e-12) & (values <= 1e12), _SPAN)
+    _require_rows(table, "EVENTS", counts, counts < 1e30, "below 1e30")
+    if not counts.sum() > 0:
+        raise table.error("counts no thrown event")
 
 
-def _read_bins(
-    hdus: fits.HDUList, header: DL2Header, path: Path, notes: list[str]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _read_bins(hdus: fits.HDUList, header: DL2Header, path: Path, notes: list[str]) -> tuple[Array, Array]:
     """Read edges (TeV, strictly increasing, n + 1) and counts (n) of the thrown events."""
     table = find_table(hdus, "SIMULATED EVENTS", path)
-    where = f"{path}: table SIMULATED EVENTS"
-    factors = _factors(table, _BIN_UNITS, path, notes)
+    factors = _factors(table, _BIN_UNITS, notes)
     columns = _read_small(table, list(factors))
     with np.errstate(over="ignore"):
         low, high, counts = (columns[name].ravel() * factor for name, factor in factors.items())
     if not len(low) == len(high) == len(counts):
-        raise ProdconfError(f"{where}: columns must hold one number a row")
-    require_positive(f"{where}, column EVENTS", counts, zero=True)
-    upright = _drop_inverted(low, high, counts, where, notes)
+        raise table.error("columns must hold one number a row")
+    _require_rows(table, "EVENTS", counts, counts >= 0, "zero or more")
+    upright = _upright(table, low, high, counts, notes)
     low, high, counts = low[upright], high[upright], counts[upright]
     if low[0] == 0 and header.energy_min < high[0]:
         low[0] = header.energy_min
         notes.append(f"SIMULATED EVENTS: lower edge 0 replaced by the thrown minimum {header.energy_min:g} TeV")
-    _require_sizes(low, high, counts, where)
-    _require_contiguous(low, high, where)
-    if not counts.sum() > 0:
-        raise ProdconfError(f"{where}: counts no thrown event")
+    _require_sizes(table, low, high, counts)
+    _require_contiguous(table, low, high)
     return np.append(low, high[-1]), counts
 
 # %% ../../nbs/events/08_dl2.ipynb #3ca64e34
@@ -328,11 +320,8 @@ def _event_table(header: DL2Header, run: NDArray[Any], given: dict[str, ArrayLik
     arrays = {name: np.asarray(values) for name, values in given.items()}
     for name, array in arrays.items():
         if array.shape != (n,):
-            raise ProdconfError(f"{name} must have the shape of run, {(n,)}, got {array.shape}")
-        if name.startswith("energy"):
-            require_positive(name, array)
-        elif not np.isfinite(array).all():
-            raise ProdconfError(f"{name} must be finite")
+            raise ArgumentError(f"{name} must have the shape of run, {(n,)}, got {array.shape}")
+        (require_positive if name.startswith("energy") else require_finite)(name, array)
     rows: list[tuple[str, str, str | None, Any]] = []
     for name, array in arrays.items():
         column = _EVENT_ARGUMENTS.get(name, "MULTIP" if name == "multiplicity" else "GH_MVA")
@@ -386,17 +375,17 @@ def write_dl2(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an argument has the wrong shape or an impossible value, or the file cannot be written.
     """
-    _require_header(header, "header")
+    _require_header(header, "header: ")
     edges = require_positive("energy_edges", energy_edges)
     counts = require_positive("n_simulated", n_simulated, zero=True)
     if edges.ndim != 1 or counts.shape != (len(edges) - 1,) or not (np.diff(edges) > 0).all():
-        raise ProdconfError("energy_edges must increase strictly and be one more than n_simulated")
+        raise ArgumentError("energy_edges must increase strictly and be one more than n_simulated")
     runs = np.atleast_1d(require_positive("run", run, zero=True))
     if not len(runs) or (runs >= 2**32).any() or (runs % 1 != 0).any():
-        raise ProdconfError("run must be whole numbers below 2**32, for at least one event")
+        raise ArgumentError("run must be whole numbers below 2**32, for at least one event")
     events: dict[str, ArrayLike] = {
         "azimuth_true": azimuth_true,
         "altitude_true": altitude_true,
@@ -465,7 +454,7 @@ class _EventColumns:
 
     def require(self, name: str, values: NDArray[Any], good: NDArray[np.bool_], rule: str, start: int) -> None:
         """Refuse values that break a rule."""
-        _require_rows(values, good, f"{self.rows.path}: table EVENTS, column {name}", rule, start)
+        _require_rows(self.rows, name, values, good, rule, start)
 
     def energy(self, block: RowBlock, name: str) -> NDArray[np.floating]:
         """Read energies in TeV, in the precision they are stored in."""
@@ -567,10 +556,8 @@ def _pointing(
     """Return the median azimuth and altitude (rad) of rows, relative to the first event's pointing."""
     spread = np.rad2deg(angular_distance(azimuth, altitude, *first).max())
     if spread > 0.1:
-        raise ProdconfError(
-            f"{path}: table EVENTS, columns PNT_AZ, PNT_ALT: the pointing must be one direction,"
-            f" got a spread of {spread:.3g} deg"
-        )
+        rule = f"the pointing must be one direction, got a spread of {spread:.3g} deg"
+        raise FileError(path, f"table EVENTS, columns PNT_AZ, PNT_ALT: {rule}")
     turn = (azimuth - first[0] + np.pi) % (2 * np.pi) - np.pi
     return first[0] + float(np.median(turn)), float(np.median(altitude))
 
@@ -618,7 +605,7 @@ class DL2File:
 
     Raises
     ------
-    ProdconfError
+    FileError
         If the file is missing, damaged, lacks a table or column, or holds impossible values or units.
     """
 
@@ -630,11 +617,9 @@ class DL2File:
         simulated_fraction: float | str | None = None,
     ) -> None:
         self.path = require_path("file_path", path)
-        self.offset_max = (
-            None
-            if offset_max is None
-            else float(require_positive("offset_max", require_scalar("offset_max", offset_max, "deg")))
-        )
+        self.offset_max: float | None = None
+        if offset_max is not None:
+            self.offset_max = float(require_positive("offset_max", require_scalar("offset_max", offset_max, "deg")))
         self.simulated_fraction = _require_fraction(simulated_fraction)
         self._notes: list[str] = []
         hdus = open_fits(self.path)
@@ -642,7 +627,7 @@ class DL2File:
             self.header = _read_header(hdus, self.path, self._notes)
             self.energy_edges, self.n_thrown = _read_bins(hdus, self.header, self.path, self._notes)
             events = find_table(hdus, "EVENTS", self.path)
-            factors = _factors(events, _EVENT_UNITS, self.path, self._notes)
+            factors = _factors(events, _EVENT_UNITS, self._notes)
             self._columns = _EventColumns(TableRows(events, list(_EVENT_UNITS)), factors)
         finally:
             hdus.close()
@@ -690,12 +675,10 @@ class DL2File:
 
         Raises
         ------
-        ProdconfError
+        FileError
             If `size` is not positive, or a row holds NaN, a non-positive energy or an impossible angle.
         """
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ProdconfError(f"size must be a positive whole number of rows, got {size!r}")
-        for block in self._columns.rows.blocks(size):
+        for block in self._columns.rows.blocks(require_whole("size", size, 1, 2**62)):
             chunk = self._columns.chunk(block)
             yield chunk if self.offset_max is None else _within(chunk, np.deg2rad(self.offset_max))
 
@@ -781,11 +764,12 @@ def _require_fraction(value: Any) -> float | str | None:
     """Check `simulated_fraction`."""
     if value is None or (isinstance(value, str) and value == "runs"):
         return value
+    rule = 'simulated_fraction must be a number in (0, 1] or "runs"'
     if isinstance(value, str):
-        raise ProdconfError(f'simulated_fraction must be a number in (0, 1] or "runs", got {value!r}')
+        raise ArgumentError(f"{rule}, got {value!r}")
     fraction = float(require_positive("simulated_fraction", require_scalar("simulated_fraction", value)))
     if fraction > 1:
-        raise ProdconfError(f'simulated_fraction must be a number in (0, 1] or "runs", got {fraction:g}')
+        raise ArgumentError(f"{rule}, got {fraction:g}")
     return fraction
 
 
@@ -794,7 +778,7 @@ def _cone_fraction(header: DL2Header, offset_max: float | None) -> float:
     if offset_max is None or offset_max >= header.viewcone_max:
         return 1.0
     if offset_max <= header.viewcone_min:
-        raise ProdconfError(
+        raise ArgumentError(
             f"offset_max must be above {header.viewcone_min:g} deg, where the thrown cone begins, got {offset_max:g}"
         )
     inner, cut, outer = np.deg2rad([header.viewcone_min, offset_max, header.viewcone_max])
@@ -805,9 +789,10 @@ def _fraction_of_runs(file: DL2File) -> float:
     """Return runs present / runs thrown."""
     fraction = file.n_runs_present / file.n_runs_total
     if fraction > 1.01:
-        raise ProdconfError(
-            f"{file.path}: table EVENTS holds {file.n_runs_present} runs, more than the {file.n_runs_total:.4g} that"
-            ' RUNHEADER and SIMULATED EVENTS imply, so simulated_fraction="runs" cannot be used'
+        raise FileError(
+            file.path,
+            f"table EVENTS holds {file.n_runs_present} runs, more than the {file.n_runs_total:.4g} that"
+            ' RUNHEADER and SIMULATED EVENTS imply, so simulated_fraction="runs" cannot be used',
         )
     return min(1.0, fraction)
 
@@ -815,16 +800,7 @@ def _fraction_of_runs(file: DL2File) -> float:
 def _within(chunk: DL2Chunk, offset_max: float) -> DL2Chunk:
     """Keep the events with offsets up to `offset_max` (rad)."""
     keep = _is_within(chunk.offset, offset_max)
-    if keep.all():
-        return chunk
-    return DL2Chunk(
-        chunk.energy_true[keep],
-        chunk.energy_reco[keep],
-        chunk.offset[keep],
-        chunk.direction_error[keep],
-        chunk.run[keep],
-        chunk.shower[keep],
-    )
+    return chunk if keep.all() else DL2Chunk(*(getattr(chunk, field.name)[keep] for field in fields(chunk)))
 
 
 def _cover(columns: _EventColumns) -> _Coverage:

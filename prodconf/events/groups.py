@@ -9,14 +9,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, reduce
+from functools import reduce
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
 from ..core.checks import require_path
-from ..core.errors import ProdconfError
+from ..core.errors import ArgumentError, FileError, ProdconfError
 from .reduced import FileInfo, FileOverview, read_overview
 
 # %% auto #0
@@ -63,17 +63,10 @@ def _close(one: float | None, other: float | None, tolerance: float) -> bool:
     return (one is None and other is None) or (one is not None and other is not None and abs(one - other) <= tolerance)
 
 
-@cache
-def _tolerances() -> dict[str, float]:
-    """Return the tolerances of the grid, whose module is needed only here."""
-    from prodconf.sky.interpolation import TOLERANCE
-
-    return TOLERANCE
-
-
 def same_place(one: PilotPoint, other: PilotPoint) -> bool:
     """Say whether two points are one pointing, NSB, particle and layout, within the tolerances of the grid."""
-    within = _tolerances()
+    from prodconf.sky.interpolation import TOLERANCE as within
+
     return (
         _close(one.zenith, other.zenith, within["zenith"])
         and abs((one.azimuth - other.azimuth + 180.0) % 360.0 - 180.0) <= within["azimuth"]
@@ -114,7 +107,7 @@ def _require_info(info: FileInfo, path: Path) -> None:
     }
     for name, (good, rule) in rules.items():
         if not good and getattr(info, name) is not None:
-            raise ProdconfError(f"{path}: table FILE_INFO, column {name}: must {rule}, got {getattr(info, name):g}")
+            raise FileError(path, f"table FILE_INFO, column {name}: must {rule}, got {getattr(info, name):g}")
 
 
 def _pair(low: float | None, high: float | None) -> tuple[float, float] | None:
@@ -149,7 +142,7 @@ _NAME_PATTERNS = {
 def _only(found: Sequence[str], what: str, name: str) -> str | None:
     """Return what a name says of one quantity, None if it says nothing."""
     if len(set(found)) > 1:
-        raise ProdconfError(f"file name {name!r}: must name one {what}, names {' and '.join(dict.fromkeys(found))}")
+        raise ArgumentError(f"file name {name!r}: must name one {what}, names {' and '.join(dict.fromkeys(found))}")
     return found[0] if found else None
 
 
@@ -226,9 +219,10 @@ def _with_pointing(points: Sequence[PilotPoint], path: Path) -> list[PilotPoint]
     """Give simulation files that do not know their pointing that of the others."""
     known = [bool(np.isfinite([point.zenith, point.azimuth]).all()) for point in points]
     if not any(known):
-        raise ProdconfError(
-            f"{path}: the pointing is not known, so its limits belong to no place of the grid "
-            "(it can be taken from file names, if that is asked for)"
+        raise FileError(
+            path,
+            "the pointing is not known, so its limits belong to no place of the grid "
+            "(it can be taken from file names, if that is asked for)",
         )
     first = points[known.index(True)]
     return [
@@ -240,11 +234,10 @@ def _with_pointing(points: Sequence[PilotPoint], path: Path) -> list[PilotPoint]
 def _joined(one: PilotPoint, other: PilotPoint, path: Path) -> PilotPoint:
     """Return what two simulation files of one event file are together."""
     if not same_place(one, other):
-        raise ProdconfError(
-            f"{path}: table FILE_INFO mixes pointings, NSB levels or particles ({_place(one)}, and {_place(other)})"
-        )
+        places = f"{_place(one)}, and {_place(other)}"
+        raise FileError(path, f"table FILE_INFO mixes pointings, NSB levels or particles ({places})")
     if found := _difference(one, other):
-        raise ProdconfError(f"{path}: table FILE_INFO mixes thrown ranges or spectra ({found}); take them separately")
+        raise FileError(path, f"table FILE_INFO mixes thrown ranges or spectra ({found}); take them separately")
     return _together(one, other)
 
 # %% ../../nbs/events/06_groups.ipynb #579daedb
@@ -324,9 +317,10 @@ def _copies(files: Sequence[_File]) -> tuple[list[_File], dict[Path, list[str]]]
             note = f"{one.path.name} was left out: {shared[0]} is in {others[0].path.name} as well"
             notes.setdefault(others[0].path, []).append(note)
         else:
-            raise ProdconfError(
-                f"{one.path}: shares {shared[0]}, but not all of its sources, with {others[0].path.name}; "
-                "its events would count twice"
+            raise FileError(
+                one.path,
+                f"shares {shared[0]}, but not all of its sources, with {others[0].path.name}; "
+                "its events would count twice",
             )
     return kept, notes
 
@@ -352,7 +346,7 @@ def _candidates(one: _File, groups: Sequence[_Members]) -> list[_Members]:
         choice = {str(getattr(group.point, name)): group.files[0].path.name for group in found}
         if not value and len(choice) > 1:
             known = " or ".join(f"{value} as {file}" for value, file in choice.items())
-            raise ProdconfError(f"{one.path}: its {name} is not known, and could be {known}")
+            raise FileError(one.path, f"its {name} is not known, and could be {known}")
     return found
 
 
@@ -360,9 +354,10 @@ def _add(one: _File, group: _Members) -> None:
     """Put a file into its group."""
     first = group.files[0]
     if difference := _difference(first.point, one.point):
-        raise ProdconfError(
-            f"{one.path}: throws other ranges or another spectrum than {first.path.name} "
-            f"at the same pointing ({difference}); take them separately"
+        raise FileError(
+            one.path,
+            f"throws other ranges or another spectrum than {first.path.name} "
+            f"at the same pointing ({difference}); take them separately",
         )
     group.files.append(one)
     group.point = _together(group.point, one.point)

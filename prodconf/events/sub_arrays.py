@@ -477,11 +477,13 @@ def _file_model() -> Any:
     from prodconf.core.configuration import Strict
 
     chosen = Annotated[list[Any] | None, BeforeValidator(_chosen)]
-    entry = create_model("Entry", __base__=Strict, telescopes=(chosen, ...), multiplicity=(Any, 1), stereo=(Any, {}))
+    entry: Any = create_model(
+        "Entry", __base__=Strict, telescopes=(chosen, ...), multiplicity=(Any, 1), stereo=(Any, {})
+    )
     either = Annotated[
         entry, BeforeValidator(lambda value: value if isinstance(value, dict) else {"telescopes": value})
     ]
-    return create_model("File", __base__=Strict, telescope_configs=(dict[Any, either], ...), types=(dict[Any, Any], {}))  # type: ignore[valid-type]
+    return create_model("File", __base__=Strict, telescope_configs=(dict[Any, either], ...), types=(dict[Any, Any], {}))
 
 # %% ../../nbs/events/02_sub_arrays.ipynb #1e4878f9
 def read_sub_arrays(path: str | os.PathLike[str]) -> list[SubArray]:

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.checks import require_path
-from ..core.errors import ProdconfError, ProdconfWarning
+from ..core.checks import require_path, require_whole
+from ..core.errors import ArgumentError, FileError, ProdconfError, ProdconfWarning
 from ..core.files import atomic_path, expand_files, sha256
 from .reduced import EventChunk, FileOverview, iterate, read_overview, telescope_numbers
 from .tables import FileInfo
@@ -297,7 +297,7 @@ def _folder(cache: str | os.PathLike[str]) -> Path:
         folder.mkdir(exist_ok=True, parents=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ProdconfError(f"cache {str(folder)[:160]!r}: must be a folder that can be made ({reason})") from error
+        raise ArgumentError(f"cache {str(folder)[:160]!r}: must be a folder that can be made ({reason})") from error
     return folder
 
 
@@ -399,7 +399,7 @@ def _stored_blocks(stored: Path, path: Path, blocks: Sequence[_Block], telescope
         for block in blocks:
             data = bytearray(block.n_bytes)
             if file.readinto(data) != block.n_bytes:
-                raise ProdconfError(f"cache {stored.parent}: {stored.name} was cut short while it was read")
+                raise FileError(stored, "was cut short while it was read")
             yield _from_bytes(data, block, telescopes, str(path))
 
 
@@ -431,12 +431,6 @@ def _blocks(path: Path, cache: Path | None, chunk: int) -> Iterator[EventChunk]:
         yield from _stored_blocks(stored, path, *usable)
 
 # %% ../../nbs/events/07_triggered.ipynb #aa762542
-def _require_number(name: str, value: Any, least: int, most: int) -> None:
-    """Refuse what is no whole number in a range."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
-        raise ProdconfError(f"{name} must be a whole number from {least} to {most}, got {value!r}")
-
-
 def _shifted(blocks: Iterator[EventChunk], first_file: int) -> Iterator[EventChunk]:
     """Yield blocks with the running numbers of a production."""
     for block in blocks:
@@ -482,13 +476,12 @@ def triggered_blocks(
     ProdconfWarning
         If the cache does not fit the file (it is made again) or cannot be written (the events are given all the same).
     """
-    _require_number("first_file", first_file, 0, 2**31 - 1)
-    _require_number("chunk", chunk, 1, 2**62)
+    first_file, chunk = require_whole("first_file", first_file, 0, 2**31 - 1), require_whole("chunk", chunk, 1, 2**62)
     files = expand_files(require_path("path", path), name="path")
     if len(files) > 1:
-        raise ProdconfError(f"path must name one event file, {path} names {len(files)}")
-    blocks = _blocks(files[0], None if cache is None else _folder(cache), int(chunk))
-    return _shifted(blocks, int(first_file)) if first_file else blocks
+        raise ArgumentError(f"path must name one event file, {path} names {len(files)}")
+    blocks = _blocks(files[0], None if cache is None else _folder(cache), chunk)
+    return _shifted(blocks, first_file) if first_file else blocks
 
 # %% ../../nbs/events/07_triggered.ipynb #7a1043d3
 _MOST = 16

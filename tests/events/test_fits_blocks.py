@@ -98,13 +98,16 @@ def test_a_file_that_shrinks_while_it_is_read(sample):
         list(table.blocks(100))
 
 
-@pytest.mark.parametrize(("value", "shown"), [("nan", "nan and 0"), ("0", "0 and 0"), ("1E200", r"1e\+200 and 0")])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("nan", "TSCAL3"), ("0", "must be finite .* 0 and 0"), ("1E200", r"must be finite .* 1e\+200 and 0")],
+)
 def test_an_absurd_scale_is_refused(sample, value, shown):
     content = sample.read_bytes()
     card = b"TZERO3  =           2147483648"
     assert content.count(card) == 1
     sample.write_bytes(content.replace(card, f"TSCAL3  = {value:>20}".encode()))
-    with pytest.raises(ProdconfError, match=f"column unsigned: TSCAL and TZERO must be finite .* got {shown}$"):
+    with pytest.raises(ProdconfError, match=shown):
         rows_of(sample)
 
 
@@ -121,7 +124,7 @@ def test_a_large_zero_is_no_overflow(sample):
 def test_two_columns_of_one_name(sample, old, new):
     content = sample.read_bytes()
     sample.write_bytes(content.replace(f"'{old}".encode(), f"'{new}".encode(), 1))
-    with pytest.raises(ProdconfError, match="table ROWS has two columns named "):
+    with pytest.raises(ProdconfError, match="table ROWS: has two columns named "):
         rows_of(sample, ["byte"])
 
 
