@@ -9,25 +9,25 @@ import math
 import numbers
 import os
 import re
-import reprlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
-from ..core.checks import require_finite, require_path, require_scalar
-from ..core.configuration import load_yaml
-from ..core.errors import ProdconfError, ProdconfWarning
+from ..core.checks import require_finite, require_path, require_scalar, require_whole, shown
+from ..core.configuration import Strict, load_yaml, validate
+from ..core.errors import ArgumentError, FileError, ProdconfError, ProdconfWarning
 
 Array = NDArray[np.float64]
 
 # %% auto #0
 __all__ = ['Array', 'NAMES', 'KINDS', 'CIRCULAR', 'ANGLES', 'MOST_VALUES', 'Leaf', 'kind_of', 'Axis', 'circular_values',
-           'read_axes']
+           'AxisEntry', 'read_axes']
 
 # %% ../../nbs/sky/05_axes.ipynb #21b1b7c8
 NAMES: dict[str, tuple[str, ...]] = {
@@ -58,16 +58,10 @@ def _unit(text: str, where: str) -> u.UnitBase:
     try:
         unit = u.Unit(text)
     except (ValueError, TypeError, ArithmeticError) as error:
-        raise ProdconfError(f"{where}: {_short(text)} is not a unit") from error
+        raise ArgumentError(f"{where}: {shown(text)} is not a unit") from error
     if not isinstance(unit, u.UnitBase) or isinstance(unit, u.UnrecognizedUnit):
-        raise ProdconfError(f"{where}: {_short(text)} is no unit of a number")
+        raise ArgumentError(f"{where}: {shown(text)} is no unit of a number")
     return unit
-
-
-def _short(value: Any) -> str:
-    """Return a value in one short line."""
-    text = " ".join((str(value) if isinstance(value, u.Quantity) else reprlib.repr(value)).split())
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _converted(values: Array, unit: str, target: str, where: str) -> Array:
@@ -77,7 +71,7 @@ def _converted(values: Array, unit: str, target: str, where: str) -> Array:
     try:
         return np.asarray(_unit(unit, where).to(_unit(target, where), values), dtype=np.float64)
     except u.UnitConversionError as error:
-        raise ProdconfError(f"{where}: must be convertible to {target!r}, got the unit {unit!r}") from error
+        raise ArgumentError(f"{where}: must be convertible to {target!r}, got the unit {unit!r}") from error
 
 # %% ../../nbs/sky/05_axes.ipynb #b1fbe7b7
 @dataclass(frozen=True, eq=False)
@@ -117,11 +111,11 @@ class Axis:
 
         Raises
         ------
-        ProdconfError
+        ArgumentError
             If the axis holds words, or its unit cannot be converted.
         """
         if self.holds_words:
-            raise ProdconfError(f"axis {self.name}: must hold numbers, got the word {str(self.values[0])!r}")
+            raise ArgumentError(f"axis {self.name}: must hold numbers, got the word {str(self.values[0])!r}")
         return _converted(self.values, self.unit, unit, f"axis {self.name}")
 
     def quantity(self) -> u.Quantity | NDArray[Any]:
@@ -148,16 +142,16 @@ def _radian(first: float, last: float, scaling: str, unit: str, where: str) -> f
     low, high = first * factor, last * factor
     if low < 0 or high > math.pi or (scaling == "1/cos" and high >= math.pi / 2):
         rule = "[0, 180] deg" if scaling == "cos" else "[0, 90) deg"
-        raise ProdconfError(f"{where}: scaling {scaling} needs a range in {rule}, got [{first:g}, {last:g}] {unit}")
+        raise ArgumentError(f"{where}: scaling {scaling} needs a range in {rule}, got [{first:g}, {last:g}] {unit}")
     return factor
 
 
 def _straight(first: float, last: float, n: int, scaling: str, unit: str, where: str) -> Array:
     """Return the values of a range that does not close, ends exact."""
     if first > last:
-        raise ProdconfError(f"{where}: range must not be reversed, got [{first:g}, {last:g}] {unit}".rstrip())
+        raise ArgumentError(f"{where}: range must not be reversed, got [{first:g}, {last:g}] {unit}".rstrip())
     if scaling == "log" and first <= 0:
-        raise ProdconfError(f"{where}: scaling log needs a range above 0, got [{first:g}, {last:g}]")
+        raise ArgumentError(f"{where}: scaling log needs a range above 0, got [{first:g}, {last:g}]")
     factor = _radian(first, last, scaling, unit, where) if scaling in ("cos", "1/cos") else 1.0
     with np.errstate(over="ignore", invalid="ignore"):
         values = _scaled(first * factor, last * factor, n, scaling) / factor
@@ -169,7 +163,7 @@ def _arc(first: float, last: float, where: str) -> float:
     """Return the directed length of a range on the circle, in deg; ±360 is a full turn."""
     turn = last - first
     if abs(turn) > 360.0 * (1 + 1e-12):
-        raise ProdconfError(f"{where}: range must not span more than 360 deg, got [{first:g}, {last:g}]")
+        raise ArgumentError(f"{where}: range must not span more than 360 deg, got [{first:g}, {last:g}]")
     if math.isclose(abs(turn), 360.0, rel_tol=1e-12):
         return 360.0
     if turn >= 0 or turn + 360.0 <= 180.0:
@@ -189,18 +183,10 @@ def _on_circle(values: Array) -> Array:
     return np.where(turned >= 360.0, 0.0, turned)
 
 
-def _count(value: Any, where: str) -> int:
-    """Check a number of values."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or not 1 <= value <= MOST_VALUES:
-        raise ProdconfError(f"{where}: binning must be a whole number from 1 to {MOST_VALUES}, got {_short(value)}")
-    return int(value)
-
-
 def _one_or_more(first: float, last: float, n: int, where: str) -> None:
     """Compare the number of values with the two ends."""
     if n > 1 and first == last:
-        raise ProdconfError(
+        raise ArgumentError(
             f"{where}: a range of two equal ends must have binning 1, got {n} for [{first:g}, {last:g}]"
         )
     if n == 1 and first != last:
@@ -232,7 +218,7 @@ def circular_values(first: float, last: float, n: int, *, name: str = "azimuth")
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an end is not finite or beyond a turn, the range spans more than one, or n is not a whole number from 1.
 
     Warns
@@ -240,11 +226,8 @@ def circular_values(first: float, last: float, n: int, *, name: str = "azimuth")
     ProdconfWarning
         If the range is ambiguous, or `n` is 1 and the ends differ.
     """
-    start, stop = (require_scalar(f"{name}: range", end, "deg") for end in (first, last))
-    for end in (start, stop):
-        if abs(end) > 360.0:
-            raise ProdconfError(f"{name}: range must lie in [-360, 360] deg, got {end:g}")
-    n = _count(n, name)
+    start, stop = (require_scalar(f"{name}: range", end, "deg", low=-360, high=360) for end in (first, last))
+    n = require_whole(f"{name}: binning", n, 1, MOST_VALUES)
     _one_or_more(start, stop, n, name)
     if n == 1:
         return _on_circle(np.array([start]))
@@ -270,11 +253,11 @@ def _text(value: str, where: str) -> Leaf:
     if not found:
         if text:
             return text, None
-        raise ProdconfError(f"{where}: must be numbers or words, got {_short(value)}")
+        raise ArgumentError(f"{where}: must be numbers or words, got {shown(value)}")
     if _is_unit(found[3]):
         return float(found[1]), found[3]
     if found[2]:
-        raise ProdconfError(f'{where}: must be as "20 deg" or as "310 deg 20 deg 3 linear", got {_short(value)}')
+        raise ArgumentError(f'{where}: must be as "20 deg" or as "310 deg 20 deg 3 linear", got {shown(value)}')
     return text, None
 
 
@@ -286,12 +269,45 @@ def _is_unit(text: str) -> bool:
         return False
 
 # %% ../../nbs/sky/05_axes.ipynb #20f46d60
+def _as_text(unit: Any) -> Any:
+    """Write a unit of astropy as its text."""
+    return str(unit) if isinstance(unit, u.UnitBase) else unit
+
+
+class AxisEntry(Strict):
+    """An axis as a mapping: a range and its number of values, or the values themselves."""
+
+    range: Any = None
+    binning: Any = None
+    scaling: Literal["linear", "log", "1/cos", "cos"] = "linear"
+    values: Any = Field(None, validation_alias=AliasChoices("values", "value"))
+    unit: Annotated[str | None, BeforeValidator(_as_text)] = Field(None, validation_alias=AliasChoices("units", "unit"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_unit(cls, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Refuse two units; none may be written out."""
+        if all(data.get(key) is not None for key in ("unit", "units")):
+            raise ValueError("must state its unit once")
+        return {key: value for key, value in data.items() if key not in ("unit", "units") or value is not None}
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        """Refuse keys that do not go together."""
+        given = self.model_fields_set - {"unit", "scaling"}
+        if given not in ({"range", "binning"}, {"values"}) or (
+            "scaling" in self.model_fields_set and "values" in given
+        ):
+            raise ValueError("must have range and binning, or values")
+        return self
+
+
 def _leaf(value: Any, where: str) -> Leaf:
     """Return number and unit of one value (None where it states none), or a word."""
     if isinstance(value, str):
         return _text(value, where)
     if isinstance(value, Mapping) and set(value) in ({"value", "unit"}, {"value", "units"}):
-        return _leaf(value["value"], where)[0], _unit_text(value, where)
+        return _leaf(value["value"], where)[0], validate(AxisEntry, value, source=where).unit
     try:
         if isinstance(value, u.Quantity):
             return float(value.value), str(value.unit)
@@ -299,19 +315,7 @@ def _leaf(value: Any, where: str) -> Leaf:
             return float(value), None
     except (TypeError, ValueError, OverflowError):
         pass
-    raise ProdconfError(f"{where}: must be numbers or words, got {_short(value)}")
-
-
-def _unit_text(entry: Mapping[Any, Any], where: str) -> str | None:
-    """Return the unit that an axis states, None if it states none."""
-    stated = [entry[key] for key in ("units", "unit") if entry.get(key) is not None]
-    if len(stated) > 1:
-        raise ProdconfError(
-            f"{where}: must state its unit once, got units {_short(stated[0])} and unit {_short(stated[1])}"
-        )
-    if stated and not isinstance(stated[0], (str, u.UnitBase)):
-        raise ProdconfError(f"{where}: units must be a text, got {_short(stated[0])}")
-    return str(stated[0]).strip() if stated else None
+    raise ArgumentError(f"{where}: must be numbers or words, got {shown(value)}")
 
 # %% ../../nbs/sky/05_axes.ipynb #0c3ff7dc
 def _leaves(values: Any, where: str) -> list[Leaf]:
@@ -319,13 +323,13 @@ def _leaves(values: Any, where: str) -> list[Leaf]:
     unit = str(values.unit) if isinstance(values, u.Quantity) else None
     if isinstance(values, np.ndarray):
         if values.ndim > 1 or values.dtype.kind not in "iufU":
-            raise ProdconfError(f"{where}: must be a list of numbers or words, got {_short(values)}")
+            raise ArgumentError(f"{where}: must be a list of numbers or words, got {shown(values)}")
         values = np.atleast_1d(np.asarray(getattr(values, "value", values))).tolist()
     listed = list(values) if isinstance(values, (list, tuple, range)) else [values]
     if not listed:
-        raise ProdconfError(f"{where}: must hold at least one value, got {_short(values)}")
+        raise ArgumentError(f"{where}: must hold at least one value, got {shown(values)}")
     if len(listed) > MOST_VALUES:
-        raise ProdconfError(f"{where}: must hold at most {MOST_VALUES} values, got {len(listed)}")
+        raise ArgumentError(f"{where}: must hold at most {MOST_VALUES} values, got {len(listed)}")
     leaves = [_leaf(value, where) for value in listed]
     return leaves if unit is None else [(value, unit) for value, _ in leaves]
 
@@ -335,10 +339,10 @@ def _target(units: Sequence[str | None], kind: str, where: str) -> str:
     if kind in ANGLES:
         return "deg"
     if len({unit is None for unit in units}) > 1:
-        raise ProdconfError(f"{where}: must give all values a unit or none, got both")
+        raise ArgumentError(f"{where}: must give all values a unit or none, got both")
     target = units[0] or ""
     if kind == "nsb" and _unit(target, where).physical_type == "angle":
-        raise ProdconfError(f"{where}: must be a level or a rate, got the unit {target!r} of an angle")
+        raise ArgumentError(f"{where}: must be a level or a rate, got the unit {target!r} of an angle")
     return target
 
 # %% ../../nbs/sky/05_axes.ipynb #fc1e41ad
@@ -347,14 +351,14 @@ def _resolved(leaves: list[Leaf], kind: str, stated: str | None, where: str) -> 
     words = [value for value, _ in leaves if isinstance(value, str)]
     if words and (len(words) < len(leaves) or kind not in ("nsb", "other") or stated):
         rule = "must not mix words and numbers" if len(words) < len(leaves) else "must be numbers, without words"
-        raise ProdconfError(f"{where}: {rule}, got {_short(words[0])}")
+        raise ArgumentError(f"{where}: {rule}, got {shown(words[0])}")
     if words:
         return np.array(words, dtype=np.str_), ""
     values = require_finite(f"{where}: values", np.array([value for value, _ in leaves]))
     units = [unit if unit is not None else stated for _, unit in leaves]
     if kind in ANGLES and not all(units):
         bare = values[[not unit for unit in units]][0]
-        raise ProdconfError(f'{where}: needs a unit of angle, as in "20 deg" or units: deg, got {bare:g}')
+        raise ArgumentError(f'{where}: needs a unit of angle, as in "20 deg" or units: deg, got {bare:g}')
     target = _target(units, kind, where)
     for unit in set(units):
         rows = np.array([one == unit for one in units])
@@ -367,7 +371,6 @@ def _hours(unit: str, kind: str) -> str:
     return "hourangle" if kind in ("ra", "hour_angle") and unit in ("h", "hr", "hour", "hours") else unit
 
 # %% ../../nbs/sky/05_axes.ipynb #9e93c3f8
-_SCALINGS = ("linear", "log", "1/cos", "cos")
 _ONE_LINE = re.compile(
     rf"({_NUMBER}\s*(?:{_WORD_OF_UNIT})?)\s+({_NUMBER}\s*(?:{_WORD_OF_UNIT})?)\s+(\d{{1,9}})(?:\s+(\S+))?"
 )
@@ -380,33 +383,17 @@ def _one_line(text: str) -> dict[str, Any] | None:
         return None
     return {"range": [found[1], found[2]], "binning": int(found[3]), "scaling": found[4] or "linear"}
 
-
-def _checked_keys(entry: Mapping[Any, Any], where: str) -> Mapping[Any, Any]:
-    """Refuse keys that are not known or do not go together."""
-    forms = [{"range", "binning", "scaling"}, {"values"}, {"value"}]
-    known = set().union(*forms) | {"units", "unit"}
-    if strange := [key for key in entry if key not in known]:
-        raise ProdconfError(f"{where}: must have {', '.join(sorted(known))}, got the key {_short(strange[0])}")
-    given = set(entry) - {"units", "unit"}
-    if not any(given and given <= form for form in forms) or ("range" in given) != ("binning" in given):
-        raise ProdconfError(
-            f"{where}: must have range and binning, or values, got {', '.join(map(str, entry)) or 'nothing'}"
-        )
-    return entry
-
 # %% ../../nbs/sky/05_axes.ipynb #db3e9765
-def _range(entry: Mapping[Any, Any], kind: str, stated: str | None, where: str) -> tuple[Array, str]:
+def _range(entry: AxisEntry, kind: str, stated: str | None, where: str) -> tuple[Array, str]:
     """Return the values of a range."""
-    n, scaling = _count(entry["binning"], where), entry.get("scaling", "linear")
-    if not isinstance(scaling, str) or scaling not in _SCALINGS:
-        raise ProdconfError(f"{where}: scaling must be one of {', '.join(_SCALINGS)}, got {_short(scaling)}")
-    leaves = _leaves(entry["range"], where)
+    n, scaling = require_whole(f"{where}: binning", entry.binning, 1, MOST_VALUES), entry.scaling
+    leaves = _leaves(entry.range, where)
     if len(leaves) != 2 or any(isinstance(value, str) for value, _ in leaves):
-        raise ProdconfError(f"{where}: range must be two numbers, got {_short(entry['range'])}")
+        raise ArgumentError(f"{where}: range must be two numbers, got {shown(entry.range)}")
     (first, last), unit = _resolved(leaves, kind, stated, where)
     if kind in CIRCULAR:
         if scaling != "linear":
-            raise ProdconfError(f"{where}: scaling must be linear on a circle, got {scaling!r}")
+            raise ArgumentError(f"{where}: scaling must be linear on a circle, got {scaling!r}")
         return circular_values(first, last, n, name=where), unit
     _one_or_more(first, last, n, where)
     return _straight(float(first), float(last), n, scaling, unit, where), unit
@@ -425,14 +412,14 @@ def _final(values: NDArray[Any], kind: str, where: str) -> NDArray[Any]:
     if values.dtype.kind != "U":
         rule, holds = _RULES.get(kind, ("be finite", np.isfinite))
         if not (good := holds(values)).all():
-            raise ProdconfError(f"{where}: {kind} must {rule}, got {values[~good][0]:g}")
+            raise ArgumentError(f"{where}: {kind} must {rule}, got {values[~good][0]:g}")
         if kind in CIRCULAR:
             values = _on_circle(values)
         if kind == "hour_angle":
             values = np.where(values > 180.0, values - 360.0, values)
     unique, counts = np.unique(values, return_counts=True)
     if unique.size < values.size:
-        raise ProdconfError(f"{where}: must not repeat a value, got {unique[counts > 1][0]} {counts.max()} times")
+        raise ArgumentError(f"{where}: must not repeat a value, got {unique[counts > 1][0]} {counts.max()} times")
     values.flags.writeable = False
     return values
 
@@ -440,17 +427,17 @@ def _final(values: NDArray[Any], kind: str, where: str) -> NDArray[Any]:
 def _axis(name: Any, entry: Any, source: str, angle_unit: str) -> Axis:
     """Read one axis from any of its forms."""
     if not isinstance(name, str) or not name.strip():
-        raise ProdconfError(f"{source}: an axis must have a name, got {_short(name)}")
-    where, kind = f"{source}: axis {_short(name)[1:-1]}", kind_of(name)
+        raise ArgumentError(f"{source}: an axis must have a name, got {shown(name)}")
+    where, kind = f"{source}: axis {shown(name)[1:-1]}", kind_of(name)
     entry = (_one_line(entry) or entry) if isinstance(entry, str) else entry
     default = (angle_unit or None) if kind in ANGLES else None
     if isinstance(entry, Mapping):
-        stated = _unit_text(_checked_keys(entry, where), where)
-        stated = default if stated is None else stated
-        if "range" in entry:
-            values, unit = _range(entry, kind, stated, where)
+        made = validate(AxisEntry, dict(entry), source=where)
+        stated = default if made.unit is None else made.unit.strip()
+        if made.binning is not None:
+            values, unit = _range(made, kind, stated, where)
         else:
-            values, unit = _resolved(_leaves(entry.get("values", entry.get("value")), where), kind, stated, where)
+            values, unit = _resolved(_leaves(made.values, where), kind, stated, where)
     else:
         values, unit = _resolved(_leaves(entry, where), kind, default, where)
     if unit:
@@ -464,11 +451,11 @@ def _inner(data: Mapping[Any, Any], source: str) -> Any:
         steps = [step.get("configuration") for step in data["applications"] if isinstance(step, Mapping)]
         found = [step for step in steps if isinstance(step, Mapping) and ({"axis", "axes"} & set(step))]
         if len(found) != 1:
-            raise ProdconfError(f"{source}: must hold one application with axes, got {len(found)}")
+            raise ArgumentError(f"{source}: must hold one application with axes, got {len(found)}")
         data = found[0]
     keys = [key for key in ("axes", "axis") if key in data]
     if len(keys) > 1:
-        raise ProdconfError(f"{source}: must hold axes or axis, got both")
+        raise ArgumentError(f"{source}: must hold axes or axis, got both")
     return data[keys[0]] if keys else data
 
 
@@ -481,14 +468,14 @@ def _entries(data: Any, source: str) -> list[tuple[Any, Any]]:
     elif isinstance(inner, (list, tuple)):
         split = [text.split(None, 1) if isinstance(text, str) else [] for text in inner]
         if bad := [text for text, parts in zip(inner, split, strict=True) if len(parts) != 2]:
-            raise ProdconfError(
-                f'{source}: axes in a list must be as "azimuth 310 deg 20 deg 3 linear", got {_short(bad[0])}'
+            raise ArgumentError(
+                f'{source}: axes in a list must be as "azimuth 310 deg 20 deg 3 linear", got {shown(bad[0])}'
             )
         entries = [(name, rest) for name, rest in split]
     else:
-        raise ProdconfError(f"{source}: axes must map names to axes, or list texts, got {_short(inner)}")
+        raise ArgumentError(f"{source}: axes must map names to axes, or list texts, got {shown(inner)}")
     if not entries:
-        raise ProdconfError(f"{source}: must hold at least one axis, got none")
+        raise ArgumentError(f"{source}: must hold at least one axis, got none")
     return entries
 
 # %% ../../nbs/sky/05_axes.ipynb #145bc6be
@@ -518,7 +505,7 @@ def read_axes(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an axis is empty, reversed, unknown in scaling or unit, without the unit of an angle, beyond its physical
         range, mixed of words and numbers, longer than 10^6, repeats a value, or stands twice.
 
@@ -527,15 +514,23 @@ def read_axes(
     ProdconfWarning
         If a range on the circle is ambiguous, or a range has binning 1 and two different ends.
     """
-    data: Any = axes
     if isinstance(axes, (str, os.PathLike)):
-        source = str(require_path("axes", axes))
-        data = load_yaml(source)
+        path = require_path("axes", axes)
+        data = load_yaml(path)
+        try:
+            return _all_axes(data, str(path), angle_unit)
+        except ProdconfError as error:
+            raise FileError(path, str(error).removeprefix(f"{path}: ")) from error
+    return _all_axes(axes, source, angle_unit)
+
+
+def _all_axes(data: Any, source: str, angle_unit: str) -> tuple[Axis, ...]:
+    """Read the axes of a description, and refuse two of one kind."""
     made = tuple(_axis(name, entry, source, angle_unit) for name, entry in _entries(data, source))
     seen: dict[str, str] = {}
     for axis in made:
         key = axis.kind if axis.kind != "other" else axis.name
         if key in seen:
-            raise ProdconfError(f"{source}: must hold one axis of a kind, got {seen[key]} and {axis.name}")
+            raise ArgumentError(f"{source}: must hold one axis of a kind, got {seen[key]} and {axis.name}")
         seen[key] = axis.name
     return made
