@@ -486,9 +486,11 @@ def test_pilot_takes_metrics_in_every_form(toy):
     found = [evaluator.pilot(form) for form in (AREA, parse_metrics(AREA))]
     own = quiet(toy, AREA).pilot()
     assert all(repr(each) == repr(own) for each in found)
-    for value in (3, "x", [1], {"area": 1}):
+    for value in (3, [1], {"area": 1}):
         with pytest.raises(ProdconfError, match=r"^metrics: "):
             evaluator.pilot(value)
+    with pytest.raises(ProdconfError, match=r"^x: cannot be read"):
+        evaluator.pilot("x")  # the name of a file
 
 
 def test_no_event_left_by_the_cut(toy):

@@ -12,7 +12,7 @@ from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.derive_production_statistics import ProductionStatisticsDerivator
 from prodconf.events.dl2 import DL2File, DL2Header, write_dl2
 from prodconf.precision.counts import count_events
-from prodconf.precision.pilots import pilot_statistics
+from prodconf.precision.pilots import Counted, pilot_statistics
 from prodconf.precision.targets import Metrics, parse_metrics
 
 EDGES = np.array([0.1, 0.3, 1.0, 3.0, 10.0])
@@ -466,7 +466,7 @@ def test_a_production_planned_with_the_bound_meets_its_target(thrown_file, n_use
         rng = np.random.default_rng([seed, n_use])
         file.n_thrown, passes = throw(rng, 0.2 * need, n_use)
         counts = count(passes, base)
-        pilot = pilot_statistics(file, wanted, axis=axis, counts=counts)
+        pilot = pilot_statistics(file, wanted, axis=axis, counted=Counted(counts))
         toy = SimpleNamespace(file=file, metrics=wanted, spectral_index=None, pilot=lambda _, p=pilot: p)
         total = ProductionStatisticsDerivator(toy, wanted).total
         ratio.append(total.n_events / need)
@@ -487,7 +487,7 @@ def test_the_counts_of_the_toys_are_those_of_a_file(tmp_path):
     for axis in ("true", "reco"):
         evaluator = StatisticalErrorEvaluator(str(path), wanted, energy_axis=axis)
         by_hand = pilot_statistics(
-            DL2File(path), wanted, axis=axis, counts=count(passes, count_events(DL2File(path), reco=True))
+            DL2File(path), wanted, axis=axis, counted=Counted(count(passes, count_events(DL2File(path), reco=True)))
         )
         np.testing.assert_allclose(evaluator.pilot(wanted).density, by_hand.density)
         np.testing.assert_allclose(evaluator.pilot(wanted).density_bound, by_hand.density_bound)

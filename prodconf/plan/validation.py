@@ -34,11 +34,11 @@ from .main_job import PlanInputs, ProductionPlan, open_inputs, plan_production, 
 from .pointings import PRODUCTION, production_ranges
 from .proposal import Pointings, divide, slice_table
 from .slices import Allocation as Divided
-from ..precision.area import count_uncertainty
+from ..precision.area import PassedOfThrown, count_uncertainty
 from ..precision.counts import EventCounts, ShowerSums, count_events
 from ..precision.energy import EnergyEstimate, energy_estimate
-from ..precision.needs import PilotBins, PointNeeds, needs_at, pilot_bins
-from ..precision.pilots import PilotStatistics, effective_events, pilot_statistics
+from ..precision.needs import PilotBins, PointNeeds, ThrownRanges, needs_at, pilot_bins
+from ..precision.pilots import Counted, PilotStatistics, effective_events, pilot_statistics
 from ..precision.targets import Metric, Metrics
 from ..sky.interpolation import GridWeights, PilotPoints, grid_weights
 from ..toys.models import Throw, ToyModel
@@ -435,15 +435,8 @@ def _slice_needs(bins: PilotBins, matrix: Any, energies: tuple[Array, Array], sl
     """Say what bins need on the disc and cone of their slice, of slices with one number of uses."""
     low, high = (ends[slices.point] for ends in energies)
     weights = GridWeights(matrix, np.zeros(slices.point.size, dtype=np.bool_))
-    return needs_at(
-        bins,
-        weights,
-        energy_min=low,
-        energy_max=high,
-        radius=slices.radius[:, None],
-        viewcone=slices.viewcone[:, None],
-        n_use=int(slices.n_use[0]),
-    )
+    radius, viewcone = slices.radius[:, None], slices.viewcone[:, None]
+    return needs_at(bins, weights, ThrownRanges(low, high, radius, viewcone, int(slices.n_use[0])))
 
 # %% ../../nbs/plan/08_validation.ipynb #3ad9af7a
 @dataclass(frozen=True)
@@ -574,9 +567,8 @@ def _evaluated(pilot: PilotTruth, sums: Array, thrown: Array, metrics: Metrics, 
         file.n_thrown = thrown
     drawn = ShowerSums(sums, sums[1], sums[0], np.minimum(sums[0], 1.0), np.zeros((1, 2, thrown.size)))
     counts = replace(pilot.counts, true=drawn)
-    return pilot_statistics(
-        file, metrics, index=index, nsb_level=pilot.nsb_level, counts=counts, estimate=pilot.estimate
-    )
+    counted = Counted(counts, pilot.estimate)
+    return pilot_statistics(file, metrics, index=index, nsb_level=pilot.nsb_level, counted=counted)
 
 
 def _expected(pilot: PilotTruth, metrics: Metrics, index: float) -> PilotStatistics:
@@ -632,15 +624,7 @@ def _needs_of(truth: Truth, planned: tuple[PilotBins, GridWeights], n_toys: int,
     """Say what all pointings of all toys need with a number of uses."""
     low, high = (np.tile(energies, n_toys) for energies in truth.energies)
     radius, viewcone = (np.tile(limits, (n_toys, 1)) for limits in (truth.radius, truth.viewcone))
-    return needs_at(
-        *planned,
-        energy_min=low,
-        energy_max=high,
-        radius=radius,
-        viewcone=viewcone,
-        n_use=uses,
-        confidence=truth.confidence,
-    )
+    return needs_at(*planned, ThrownRanges(low, high, radius, viewcone, uses), confidence=truth.confidence)
 
 
 def _plan(truth: Truth, pilots: Sequence[PilotStatistics], n_toys: int) -> _Planned:
@@ -737,7 +721,7 @@ def _simulate(truth: Truth, slices: Slices, rates: Rates, edges: Array, rng: np.
         law = passes_law(passing[row, place], correlation[row, place], uses)
         sums = _passes(rng, showers[row, place], law).T
         thrown = (result.thrown if counted else expected)[row, place]
-        measured = count_uncertainty(sums, np.maximum(thrown, sums[0]), n_use=uses, counted=counted)
+        measured = count_uncertainty(PassedOfThrown(sums, np.maximum(thrown, sums[0]), uses, counted))
         trials = np.where(counted & (sums[0] < thrown), 1.0, np.inf)
         drawn = ShowerSums(sums, sums[1], sums[0], np.minimum(sums[0], 1.0), np.zeros((1, 2, row.size)))
         result.uncertainty[row, place] = measured.relative_uncertainty

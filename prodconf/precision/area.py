@@ -6,24 +6,26 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import require_positive, require_probability
-from ..core.errors import ProdconfError, ProdconfWarning
-from ..events.dl2 import DL2File
+from ..core.checks import fit_together, require_array, require_positive, require_probability
+from ..core.errors import ArgumentError, FileError, ProdconfError, ProdconfWarning
+from ..events.protocols import ReconstructedEvents, ThrownEvents
 from ..formulas import binomial, power_law
 from .counts import EventCounts, ShowerSums
 
 Array = NDArray[np.float64]
 Axis = Literal["true", "reco"]
+Pair = tuple[Array, Array]
 
 # %% auto #0
-__all__ = ['Array', 'Axis', 'MINIMUM_COUNT', 'CountUncertainty', 'count_uncertainty', 'weighted_thrown',
-           'jackknife_design_effect', 'EffectiveArea', 'require_axis', 'sums_of', 'measure_effective_area']
+__all__ = ['Array', 'Axis', 'Pair', 'MINIMUM_COUNT', 'CountUncertainty', 'PassedOfThrown', 'count_uncertainty', 'weighted_thrown',
+           'jackknife_design_effect', 'EffectiveArea', 'require_axis', 'sums_of', 'measure_effective_area',
+           'design_effect_at', 'design_growth']
 
 # %% ../../nbs/precision/03_area.ipynb #ed2ad03e
 @dataclass(frozen=True)
@@ -77,33 +79,21 @@ def _design_effect(
 # %% ../../nbs/precision/03_area.ipynb #3d544be3
 def _require_counts(k: Array, thrown: Array, counted: bool) -> None:
     """Refuse more events than were thrown: in a bin where they were counted, in total elsewhere."""
-    if counted and (k > thrown).any():
-        j = int(np.argmax(k - thrown))
-        raise ProdconfError(
-            f"n_simulated must be at least the events that passed, got {thrown[j]:g} thrown for {k[j]:g} passed;"
-            " the normalisation is wrong"
-        )
-    if k.sum() > thrown.sum():
-        raise ProdconfError(
-            f"n_simulated must be at least the events that passed, got {thrown.sum():g} thrown for {k.sum():g} passed;"
+    j = int(np.argmax(k - thrown)) if counted and (k > thrown).any() else slice(None)
+    passed, simulated = k[j].sum(), thrown[j].sum()
+    if passed > simulated:
+        raise ArgumentError(
+            f"n_simulated must be at least the events that passed, got {simulated:g} thrown for {passed:g} passed;"
             " the normalisation is wrong"
         )
 
-
-def count_uncertainty(
-    sums: ArrayLike,
-    n_simulated: ArrayLike,
-    *,
-    n_use: int = 1,
-    counted: bool = True,
-    squares: ArrayLike | None = None,
-    unit: ArrayLike = 1.0,
-    level: float = 0.6827,
-) -> CountUncertainty:
+# %% ../../nbs/precision/03_area.ipynb #2ceba44d
+@dataclass(frozen=True, eq=False)
+class PassedOfThrown:
     """
-    Errors and intervals of efficiencies from sums over showers.
+    Passed events of thrown ones, in n bins.
 
-    Parameters
+    Attributes
     ----------
     sums : array_like, shape (2 or more, n)
         Sums over the showers of t and t².
@@ -117,29 +107,47 @@ def count_uncertainty(
         Sum over the events of squared weights, shape (n,); without weights the first row of `sums`.
     unit : array_like
         Mean weight of a thrown event, which an interval without passed events is in units of.
+    """
+
+    sums: ArrayLike
+    n_simulated: ArrayLike
+    n_use: int = 1
+    counted: bool = True
+    squares: ArrayLike | None = None
+    unit: ArrayLike = 1.0
+
+
+def count_uncertainty(counts: PassedOfThrown, *, level: float = 0.6827) -> CountUncertainty:
+    """
+    Errors and intervals of efficiencies from sums over showers.
+
+    Parameters
+    ----------
+    counts : PassedOfThrown
     level : float
         Coverage of the interval.
 
     Raises
     ------
-    ProdconfError
-        If more passed than were thrown, or an argument is out of range.
+    ArgumentError
+        If more passed than were thrown, or a number is out of range.
     """
-    total = require_positive("sums", sums, zero=True)
-    thrown = require_positive("n_simulated", n_simulated, zero=True)
+    total = require_positive("sums", counts.sums, zero=True)
+    thrown = require_positive("n_simulated", counts.n_simulated, zero=True)
     k, between = total[0], total[1]
-    _require_counts(k, thrown, counted)
-    square = k if squares is None else require_positive("squares", squares, zero=True)
-    sure, some = counted & (k < thrown), k > 0
-    design = _design_effect(k, between, square, thrown, sure, n_use)
+    _require_counts(k, thrown, counts.counted)
+    square = k if counts.squares is None else require_positive("squares", counts.squares, zero=True)
+    sure, some = counts.counted & (k < thrown), k > 0
+    design = _design_effect(k, between, square, thrown, sure, counts.n_use)
     independent = np.where(thrown > 0, _divide(square, k**2), np.nan)
     share = np.divide(k, thrown, out=np.zeros_like(k), where=sure)
-    stretch = np.where(some, design * np.where(some, square, 1.0) / np.where(some, k, 1.0), unit)
+    stretch = np.where(some, design * np.where(some, square, 1.0) / np.where(some, k, 1.0), counts.unit)
     trials = np.where(sure, 1.0, _MANY)
     low, high = binomial.wilson_interval(k, np.maximum(thrown * trials, k), level=level, design_effect=stretch)
     scale = np.where(thrown > 0, trials, np.nan)
+    plain = np.divide(k, thrown, out=share.copy(), where=counts.counted & some)
     return CountUncertainty(
-        relative_errors=np.sqrt((1 - (np.divide(k, thrown, out=share.copy(), where=counted & some))) * independent),
+        relative_errors=np.sqrt((1 - plain) * independent),
         relative_uncertainty=np.sqrt((1 - share) * design * independent),
         design_effect=design,
         low=low * scale,
@@ -148,24 +156,23 @@ def count_uncertainty(
     )
 
 # %% ../../nbs/precision/03_area.ipynb #227bac2e
-def weighted_thrown(file: DL2File, index: float | None = None) -> tuple[Array, Array]:
+def weighted_thrown(file: ThrownEvents, index: float | None = None) -> tuple[Array, Array]:
     """
     Return the thrown events per bin, weighted to an index, and the mean weight of each bin (shape (n,) both).
 
     Parameters
     ----------
-    file : DL2File
+    file : ThrownEvents
         May warn that its normalisation is doubtful.
     index : float, optional
         Spectral index (positive); the thrown one by default.
     """
-    thrown = file.n_simulated
-    if index is None or index == -file.spectral_index:
+    thrown, header = file.n_simulated, file.header
+    if index is None or index == -header.spectral_index:
         return thrown, np.ones_like(thrown)
-    low, high = file.energy_range
     wanted, old = (
-        power_law.bin_fractions(file.energy_edges, gamma, energy_min=low, energy_max=high)
-        for gamma in (index, -file.spectral_index)
+        power_law.bin_fractions(file.energy_edges, gamma, energy_min=header.energy_min, energy_max=header.energy_max)
+        for gamma in (index, -header.spectral_index)
     )
     unit = np.where(old > 0, np.nan_to_num(_divide(wanted, old)), 1.0)
     return thrown * unit, unit
@@ -232,7 +239,7 @@ def jackknife_design_effect(
 _GROUPS = 509  # that counting tells apart
 
 
-def _n_groups(file: DL2File, counts: EventCounts) -> int | None:
+def _n_groups(file: ReconstructedEvents, counts: EventCounts) -> int | None:
     """Return the groups of runs behind a list of events; None where the groups are blocks of rows."""
     if not counts.ratio.exact:
         return None
@@ -309,10 +316,10 @@ def _convention(k: Array, thrown: Array, found: CountUncertainty) -> Array:
     return found.relative_errors * np.sqrt(1 - share)
 
 
-def require_axis(axis: str) -> None:
+def require_axis(axis: str, name: str = "axis") -> None:
     """Refuse a word that is no axis."""
     if axis not in ("true", "reco"):
-        raise ProdconfError(f'axis must be "true" or "reco", got {axis!r}')
+        raise ArgumentError(f'{name} must be "true" or "reco", got {axis!r}')
 
 
 def sums_of(counts: EventCounts, axis: Axis) -> ShowerSums:
@@ -320,11 +327,11 @@ def sums_of(counts: EventCounts, axis: Axis) -> ShowerSums:
     require_axis(axis)
     found = counts.true if axis == "true" else counts.reco
     if found is None:
-        raise ProdconfError('counts must be made with reco=True for the axis "reco"')
+        raise ArgumentError('counts must be made with reco=True for the axis "reco"')
     return found
 
 
-def _warn_of_heavy(file: DL2File, counts: EventCounts, shower: ShowerSums, axis: Axis) -> None:
+def _warn_of_heavy(file: ThrownEvents, counts: EventCounts, shower: ShowerSums, axis: Axis) -> None:
     """Warn where one of many events carries more than 5 % of the weight of its bin."""
     events = counts.n_true if axis == "true" else counts.n_reco
     assert events is not None
@@ -339,31 +346,34 @@ def _warn_of_heavy(file: DL2File, counts: EventCounts, shower: ShowerSums, axis:
         )
 
 
-def _second_opinion(
-    file: DL2File, counts: EventCounts, shower: ShowerSums, thrown: Array, counted: bool
-) -> tuple[Array, Array]:
+def _second_opinion(file: ReconstructedEvents, counts: EventCounts, shower: ShowerSums, known: PassedOfThrown) -> Pair:
     """Return the design effect from the scatter between runs, and its uncertainty."""
-    k = shower.sums[0]
+    k, thrown = shower.sums[0], np.asarray(known.n_simulated)
     weight = np.where(k > 0, shower.squares / np.where(k > 0, k, 1.0), 1.0)
     return jackknife_design_effect(
         shower.by_run,
         shower.sums[3] * weight**2,
         n_groups=_n_groups(file, counts),
         squares=shower.squares,
-        n_showers=np.where(counted & (k < thrown), thrown / file.n_use, np.inf),
-        n_use=file.n_use,
+        n_showers=np.where(known.counted & (k < thrown), thrown / known.n_use, np.inf),
+        n_use=known.n_use,
     )
 
-
+# %% ../../nbs/precision/03_area.ipynb #1925f5c4
 def measure_effective_area(
-    file: DL2File, counts: EventCounts, *, axis: Axis = "true", level: float = 0.6827, jackknife: bool = True
+    file: ReconstructedEvents,
+    counts: EventCounts,
+    *,
+    axis: Axis = "true",
+    level: float = 0.6827,
+    jackknife: bool = True,
 ) -> EffectiveArea:
     """
     Effective area of a file from its counts.
 
     Parameters
     ----------
-    file : DL2File
+    file : ReconstructedEvents
         Thrown events; may warn that their normalisation is doubtful.
     counts : EventCounts
         From `count_events(file)`, weighted or not; with `reco=True` for that axis.
@@ -376,38 +386,103 @@ def measure_effective_area(
 
     Raises
     ------
-    ProdconfError
-        If axis or level are out of range, or more events passed than were thrown.
+    ArgumentError
+        If axis or level are out of range.
+    FileError
+        If more events passed than were thrown.
     """
     coverage, shower = require_probability(level, "level"), sums_of(counts, axis)
     thrown, unit = weighted_thrown(file, counts.index)
     _warn_of_heavy(file, counts, shower, axis)
     unscaled = file.run_fraction * file.cone_fraction == 1 and counts.index is None
-    counted, k = bool(unscaled and axis == "true"), shower.sums[0]
+    counted = bool(unscaled and axis == "true")
+    known = PassedOfThrown(shower.sums, thrown, file.header.n_use, counted, shower.squares, unit)
     try:
-        found = count_uncertainty(
-            shower.sums, thrown, n_use=file.n_use, counted=counted, squares=shower.squares, unit=unit, level=coverage
-        )
+        found = count_uncertainty(known, level=coverage)
     except ProdconfError as error:
-        raise ProdconfError(f"{file.path.name}: {error}") from error
-    nothing = np.full(k.shape, np.nan)
-    second = _second_opinion(file, counts, shower, thrown, counted) if jackknife else (nothing, nothing)
+        raise FileError(file.path, str(error)) from error
+    if unscaled and not counted:
+        found = replace(found, relative_errors=_convention(shower.sums[0], thrown, found))
+    second = _second_opinion(file, counts, shower, known) if jackknife else None
     disc = float(binomial.effective_area(1.0, file.header.core_scatter_max, file.header.core_scatter_min))
+    return _as_area(counts.energy_edges, axis, known, found, (disc, coverage, second))
+
+
+def _as_area(
+    edges: Array, axis: Axis, known: PassedOfThrown, found: CountUncertainty, how: tuple[float, float, Pair | None]
+) -> EffectiveArea:
+    """Turn efficiencies into areas: `how` has the area thrown (m²), the coverage, and the second opinion."""
+    k, thrown = np.asarray(known.sums)[0], np.asarray(known.n_simulated)
+    disc, level, second = how
+    nothing = np.full(k.shape, np.nan)
+    jackknife, uncertainty = (nothing, nothing) if second is None else second
     return EffectiveArea(
-        energy_edges=counts.energy_edges,
+        energy_edges=edges,
         axis=axis,
         n_simulated=thrown,
         n_passed=k,
         effective_area=np.where(k > 0, _divide(k, thrown), np.nan) * disc,
         low=found.low * disc,
         high=found.high * disc,
-        level=coverage,
-        relative_errors=_convention(k, thrown, found) if unscaled and not counted else found.relative_errors,
+        level=level,
+        relative_errors=found.relative_errors,
         relative_uncertainty=found.relative_uncertainty,
         design_effect=found.design_effect,
-        design_effect_jackknife=second[0],
-        design_effect_jackknife_uncertainty=second[1],
+        design_effect_jackknife=jackknife,
+        design_effect_jackknife_uncertainty=uncertainty,
         n_effective=found.n_effective,
         status=_status(found.n_effective, thrown),
-        counted=counted,
+        counted=known.counted,
     )
+
+# %% ../../nbs/precision/03_area.ipynb #70a12214
+def _grown(correlation: Array, n_use: ArrayLike, gain: ArrayLike) -> Array:
+    """Return the design effect; a correlation above 1, of showers taken for one, grows no further."""
+    most = np.maximum(correlation, 1.0)
+    return np.asarray(1 + (np.asarray(n_use) - 1) * np.minimum(correlation * np.asarray(gain), most))
+
+
+def design_effect_at(correlation: ArrayLike, n_use: ArrayLike, *, gain: ArrayLike = 1.0) -> Array:
+    """
+    Return the design effect at another number of uses and on another disc.
+
+    Parameters
+    ----------
+    correlation : array_like
+        Intra-shower correlation on the pilot's disc, in [0, 1]; NaN (undetermined) stays NaN.
+    n_use : array_like
+        Uses of each shower, at least 1; need not be whole.
+    gain : array_like
+        Thrown area of the pilot over that of the production.
+
+    Returns
+    -------
+    numpy.ndarray
+        1 + (n_use - 1) correlation gain, at most `n_use`; the arguments broadcast.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is out of its range or the shapes do not fit.
+    """
+    rho = require_array("correlation", correlation, low=0.0, high=1.0, unknown=True)
+    uses = require_array("n_use", n_use, low=1.0)
+    ratio = require_positive("gain", require_array("gain", gain))
+    return _grown(*fit_together(correlation=rho, n_use=uses, gain=ratio))
+
+
+def design_growth(design_effect: ArrayLike, gain: ArrayLike, *, pilot_uses: int, n_use: int) -> Array:
+    """
+    Return by how much design effects grow on other discs and with another number of uses, D'/D.
+
+    Parameters
+    ----------
+    design_effect : array_like
+        Of the pilot, at least 1.
+    gain : array_like
+        Thrown area of the pilot over that of the production, broadcast with the design effects.
+    pilot_uses, n_use : int
+        Uses of each shower in the pilot and in the production.
+    """
+    design = np.maximum(design_effect, 1.0)
+    return _grown((design - 1) / max(pilot_uses - 1, 1), n_use, gain) / design

@@ -15,11 +15,12 @@ from scipy import sparse
 from scipy.special import fdtri, gammaincinv
 
 from ..core.checks import require_finite, require_probability
-from ..core.errors import ProdconfError
+from ..core.errors import ArgumentError
 from ..formulas.power_law import integral
 from ..formulas.scaled_energies import Matrix, shared_axis
-from .bin_targets import BinTargets, bin_targets
-from .pilots import PilotStatistics, design_growth, require_reuse
+from .area import design_growth
+from .pilots import PilotStatistics, require_reuse
+from .targets import BinTargets, bin_targets
 from ..sky.interpolation import GridWeights
 from ..sky.shower_frame import solid_angle
 
@@ -27,7 +28,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 # %% auto #0
-__all__ = ['Array', 'Mask', 'PilotBins', 'pilot_bins', 'sure_factor', 'PointNeeds', 'needs_at']
+__all__ = ['Array', 'Mask', 'PilotBins', 'pilot_bins', 'sure_factor', 'PointNeeds', 'ThrownRanges', 'needs_at']
 
 # %% ../../nbs/precision/07_needs.ipynb #4766398e
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ def pilot_bins(pilots: Sequence[PilotStatistics], *, targets: BinTargets | None 
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the pilots' bins do not fit, or `targets` cannot be used.
     """
     axis, own, place = shared_axis([p.energy_edges for p in pilots], [p.source for p in pilots])
@@ -117,7 +118,7 @@ def _slopes(edges: Array, area: Array, passed: Array) -> Array:
 def _retargeted(bins: PilotBins, entry: BinTargets, area: Array) -> PilotBins:
     """Scale the needs to other targets."""
     if any(pilot.targets.energy_estimate is not None for pilot in bins.pilots):
-        raise ProdconfError(
+        raise ArgumentError(
             "targets per bin must stand alone, got one on the energy estimate in the metrics beside them"
         )
     old = np.array([[pilot.target] for pilot in bins.pilots])
@@ -161,16 +162,59 @@ def sure_factor(n_effective: ArrayLike, wanted: ArrayLike, *, confidence: float 
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an argument is out of range.
     """
     level = require_probability(confidence) ** (1 / max(n_bins, 1))
     known, aim = np.broadcast_arrays(require_finite("n_effective", n_effective), np.asarray(wanted, dtype=np.float64))
     if (known < 0).any() or not (aim > 0).all():
-        raise ProdconfError(f"n_effective must be 0 or more and wanted positive, got {known.min():g} and {aim.min():g}")
+        raise ArgumentError(f"n_effective must be 0 or more and wanted positive, got {known.min():g} and {aim.min():g}")
     some = known > 0
     factor = fdtri(2 * np.minimum(aim, 1e9), 2 * np.where(some, known, 1.0), level)
     return np.where(some, factor, np.inf)
+
+# %% ../../nbs/precision/07_needs.ipynb #a7d7d6d6
+@dataclass(frozen=True, eq=False)
+class _Discs:
+    """Pilots, their weights at m pointings, the thrown area (m²) of each bin there, and the uses of a shower."""
+
+    bins: PilotBins
+    matrix: Matrix
+    area: Array
+    n_use: int | None
+
+    def _pilots(self, rows: Any = slice(None)) -> Iterator[tuple[int, int, NDArray[np.intp], Array, Array]]:
+        """Yield for each pilot its number, the uses, the rows with weight, their weights and gains in area."""
+        matrix, area = self.matrix[rows], self.area[rows]
+        for i, pilot in enumerate(self.bins.pilots):
+            uses = pilot.n_use if self.n_use is None else self.n_use
+            require_reuse(pilot, uses)
+            share = matrix[:, [i]].toarray()
+            touched = np.flatnonzero(share[:, 0])
+            yield i, uses, touched, share[touched], pilot.thrown_area / area[touched]
+
+    def log_growth(self) -> Array:
+        """Return the logarithm of D'/D on the discs and with the uses of the production, shape (m, b)."""
+        total = np.zeros(self.area.shape)
+        for i, uses, touched, share, gain in self._pilots():
+            design, own = self.bins.design_effect[i], self.bins.pilots[i].n_use
+            total[touched] += share * np.log(design_growth(design, gain, pilot_uses=own, n_use=uses))
+        return total
+
+    def log_design(self, rows: Mask, level: float) -> Array:
+        """Return the logarithm of what the design effect may grow beyond its estimate on smaller discs, some rows."""
+        total = np.zeros(self.area[rows].shape)
+        for i, uses, touched, share, gain in self._pilots(rows):
+            own = self.bins.pilots[i].n_use
+            if own == 1 or uses == 1:
+                continue
+            design = np.maximum(self.bins.design_effect[i], 1.0)
+            passed = np.maximum(self.bins.n_passed[i], 1.0)
+            most = np.minimum(1 + 2 * gammaincinv((design - 1) * passed / 2 + 1, level) / passed, own)
+            most = np.maximum(most, design)
+            grown = [design_growth(d, gain, pilot_uses=own, n_use=uses) for d in (design, most)]
+            total[touched] += share * np.log(np.maximum(grown[1] / grown[0], 1.0))
+        return total
 
 # %% ../../nbs/precision/07_needs.ipynb #bbbf29a1
 @dataclass(frozen=True, eq=False)
@@ -204,45 +248,52 @@ class PointNeeds:
     held: Mask
     blind: Mask
     confidence: float
-    _bins: PilotBins
-    _matrix: Matrix
-    _disc: Array
-    _n_use: int | None
+    _discs: _Discs
 
     def sure_with(self, factor: float) -> Array:
         """Return what `sure` would be with so many times the events in the pilots, if they said the same."""
-        bins = self._bins
+        bins = self._discs.bins
         more = replace(bins, n_effective=bins.n_effective * factor, n_passed=bins.n_passed * factor)
-        return self.events * _sure(
-            more, self._matrix, self._disc, self._n_use, self.held & ~self.blind, self.confidence
-        )
+        return self.events * _sure(replace(self._discs, bins=more), self.held & ~self.blind, self.confidence)
 
     def bend(self, index: ArrayLike, rows: Any = slice(None)) -> Array:
         """Return by how much needs grow where a bin is thrown with another index than the pilots', for some rows."""
-        slope, low, high = (self._matrix @ self._bins.slope)[rows], self.edges[:-1], self.edges[1:]
-        own, other = self._bins.pilots[0].index, np.asarray(index, dtype=np.float64)
+        slope, low, high = (self._discs.matrix @ self._discs.bins.slope)[rows], self.edges[:-1], self.edges[1:]
+        own, other = self._discs.bins.pilots[0].index, np.asarray(index, dtype=np.float64)
         means = [integral(low, high, gamma - slope) / integral(low, high, gamma) for gamma in (own, other)]
         return means[0] / means[1]
 
     def replicas(self, rng: np.random.Generator, n_replicas: int) -> Iterator[Array]:
         """Yield the events that other pilots of the same size might have asked for, shape (m, b) each."""
-        known = np.maximum(self._bins.n_effective, 1e-3)
+        known = np.maximum(self._discs.bins.n_effective, 1e-3)
         for _ in range(n_replicas):
             shift = np.log(known / np.maximum(rng.standard_gamma(known), 1e-300))
-            yield self.events * np.exp(self._matrix @ shift)
+            yield self.events * np.exp(self._discs.matrix @ shift)
 
 
-def needs_at(
-    bins: PilotBins,
-    weights: GridWeights,
-    *,
-    energy_min: ArrayLike,
-    energy_max: ArrayLike,
-    radius: ArrayLike,
-    viewcone: ArrayLike,
-    n_use: int | None = None,
-    confidence: float = 0.95,
-) -> PointNeeds:
+@dataclass(frozen=True, eq=False)
+class ThrownRanges:
+    """
+    What a production throws at m pointings, in b energy bins.
+
+    Attributes
+    ----------
+    energy_min, energy_max : array_like, shape (m,)
+        Energies in TeV; bins that reach beyond them are not held to a target.
+    radius, viewcone : array_like, broadcast to (m, b)
+        Core-scatter radius in m and half opening angle in deg of each bin.
+    n_use : int, optional
+        Uses of each shower; those of the pilots by default.
+    """
+
+    energy_min: ArrayLike
+    energy_max: ArrayLike
+    radius: ArrayLike
+    viewcone: ArrayLike
+    n_use: int | None = None
+
+
+def needs_at(bins: PilotBins, weights: GridWeights, thrown: ThrownRanges, *, confidence: float = 0.95) -> PointNeeds:
     """
     Say what each bin needs at the pointings of a production.
 
@@ -251,82 +302,45 @@ def needs_at(
     bins : PilotBins
     weights : GridWeights
         Of the p pilots for m pointings.
-    energy_min, energy_max : array_like, shape (m,)
-        Energies of the production in TeV; bins that reach beyond them are not held to a target.
-    radius, viewcone : array_like, broadcast to (m, b)
-        Core-scatter radius in m and half opening angle in deg of each bin.
-    n_use : int, optional
-        Uses of each shower; those of the pilots by default.
+    thrown : ThrownRanges
     confidence : float
         Of `PointNeeds.sure`.
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an argument is out of range, or the pilots cannot tell what other uses of a shower mean.
     """
     shape, matrix = (weights.matrix.shape[0], bins.edges.size - 1), sparse.csr_matrix(weights.matrix)
-    low, high = (np.asarray(x, dtype=np.float64)[:, None] for x in (energy_min, energy_max))
-    inside = (bins.edges[:-1] >= low * (1 - 1e-6)) & (bins.edges[1:] <= high * (1 + 1e-6))
-    held = (matrix @ bins.requested.astype(np.float64) > 1 - 1e-9) & inside
-    disc = np.pi * np.broadcast_to(np.asarray(radius, dtype=np.float64), shape) ** 2
-    cone = np.broadcast_to(np.asarray(viewcone, dtype=np.float64), shape)
+    held = (matrix @ bins.requested.astype(np.float64) > 1 - 1e-9) & _thrown_whole(bins.edges, thrown)
+    disc = np.pi * np.broadcast_to(np.asarray(thrown.radius, dtype=np.float64), shape) ** 2
+    cone = np.broadcast_to(np.asarray(thrown.viewcone, dtype=np.float64), shape)
     etendue = disc * solid_angle(np.deg2rad(cone))
-    growth = _log_growth(bins, matrix, disc, n_use)
+    discs = _Discs(bins, matrix, disc, thrown.n_use)
+    growth = discs.log_growth()
     with np.errstate(divide="ignore"):
         logs = matrix @ np.log(np.where(bins.per_area > 0, bins.per_area, np.nan)) + growth
     known = held & np.isfinite(logs)
-    factor = _sure(bins, matrix, disc, n_use, known, confidence)
+    factor = _sure(discs, known, confidence)
     events = np.where(known, np.exp(np.where(known, logs, 0.0)) * etendue, 0.0)
     wanted = np.where(np.isfinite(bins.wanted), bins.wanted, np.nan)
     passed = np.exp(matrix @ np.log(wanted * bins.design_effect) + growth)
-    return PointNeeds(
-        bins.edges, etendue, events, events * factor, passed, held, held & ~known, confidence, bins, matrix, disc, n_use
-    )
+    return PointNeeds(bins.edges, etendue, events, events * factor, passed, held, held & ~known, confidence, discs)
 
 
-def _log_growth(bins: PilotBins, matrix: Matrix, disc: Array, n_use: int | None) -> Array:
-    """Return the logarithm of D'/D on the discs and with the uses of the production, shape (m, b)."""
-    total = np.zeros(disc.shape)
-    for i, pilot in enumerate(bins.pilots):
-        uses = pilot.n_use if n_use is None else n_use
-        require_reuse(pilot, uses)
-        share = matrix[:, [i]].toarray()
-        touched = np.flatnonzero(share[:, 0])
-        grown = design_growth(
-            bins.design_effect[i], pilot.thrown_area / disc[touched], pilot_uses=pilot.n_use, n_use=uses
-        )
-        total[touched] += share[touched] * np.log(grown)
-    return total
+def _thrown_whole(edges: Array, thrown: ThrownRanges) -> Mask:
+    """Tell which bins are thrown in whole at each pointing, shape (m, b)."""
+    low, high = (np.asarray(x, dtype=np.float64)[:, None] for x in (thrown.energy_min, thrown.energy_max))
+    return (edges[:-1] >= low * (1 - 1e-6)) & (edges[1:] <= high * (1 + 1e-6))
 
 
-def _sure(bins: PilotBins, matrix: Matrix, disc: Array, n_use: int | None, known: Mask, confidence: float) -> Array:
+def _sure(discs: _Discs, known: Mask, confidence: float) -> Array:
     """Return the factor of each bin at each pointing, for all bins of the pointing together."""
-    counts = known.sum(axis=1)
+    counts, bins = known.sum(axis=1), discs.bins
     result = np.ones(known.shape)
-    for n_bins in np.unique(counts[counts > 0]):
+    for n_bins in np.unique(counts[counts > 0]).tolist():
         rows = counts == n_bins
-        factor = sure_factor(np.maximum(bins.n_effective, 1e-9), bins.wanted, confidence=confidence, n_bins=int(n_bins))
-        logs = matrix[rows] @ np.log(np.where(bins.n_effective > 0, factor, 1.0))
-        level = confidence ** (1 / int(n_bins))
-        result[rows] = np.exp(logs + _log_design(bins, matrix[rows], disc[rows], n_use, level))
+        factor = sure_factor(np.maximum(bins.n_effective, 1e-9), bins.wanted, confidence=confidence, n_bins=n_bins)
+        logs = discs.matrix[rows] @ np.log(np.where(bins.n_effective > 0, factor, 1.0))
+        result[rows] = np.exp(logs + discs.log_design(rows, confidence ** (1 / n_bins)))
     return result
-
-
-def _log_design(bins: PilotBins, matrix: Matrix, disc: Array, n_use: int | None, level: float) -> Array:
-    """Return the logarithm of what the design effect may grow beyond its estimate on smaller discs, shape (m, b)."""
-    total = np.zeros(disc.shape)
-    for i, pilot in enumerate(bins.pilots):
-        uses = pilot.n_use if n_use is None else n_use
-        if pilot.n_use == 1 or uses == 1:
-            continue
-        share = matrix[:, [i]].toarray()
-        touched = np.flatnonzero(share[:, 0])
-        gain, how = pilot.thrown_area / disc[touched], {"pilot_uses": pilot.n_use, "n_use": uses}
-        design = np.maximum(bins.design_effect[i], 1.0)
-        passed = np.maximum(bins.n_passed[i], 1.0)
-        most = np.minimum(1 + 2 * gammaincinv((design - 1) * passed / 2 + 1, level) / passed, pilot.n_use)
-        most = np.maximum(most, design)
-        there = [d * design_growth(d, gain, **how) for d in (design, most)]
-        total[touched] += share[touched] * np.log(np.maximum(there[1] / there[0] / (most / design), 1.0))
-    return total

@@ -12,7 +12,7 @@ from prodconf.formulas.power_law import integral
 from prodconf.jobs.cost import CostModel
 from prodconf.plan.proposal import Pointings, compare, hours_band, propose, slice_table
 from prodconf.plan.slices import cheapest_slices, floor_seconds, spectrum
-from prodconf.precision.needs import PilotBins, needs_at
+from prodconf.precision.needs import PilotBins, ThrownRanges, needs_at
 from prodconf.sky.interpolation import PilotPoints, grid_weights
 
 EDGES = np.geomspace(0.05, 30, 25)
@@ -52,11 +52,7 @@ def pointings(counts, *, true=1.0, uses=(5,), radius=None, viewcone=None):
         n: needs_at(
             bins,
             grid_weights(points, *place),
-            energy_min=np.full(size, 0.01),
-            energy_max=np.full(size, 100.0),
-            radius=radius,
-            viewcone=cone,
-            n_use=n,
+            ThrownRanges(np.full(size, 0.01), np.full(size, 100.0), radius, cone, n),
         )
         for n in uses
     }

@@ -24,7 +24,7 @@ from prodconf.plan.validation import (
     validate_plan,
     validate_truth,
 )
-from prodconf.precision.area import count_uncertainty
+from prodconf.precision.area import PassedOfThrown, count_uncertainty
 from prodconf.precision.pilots import pilot_statistics
 from prodconf.precision.targets import write_metrics
 from prodconf.toys.models import Throw, ToyModel, simulate
@@ -106,7 +106,7 @@ def test_slices_are_as_simulated(loop):
         counts[2] += np.bincount(place, m**2, edges.size)[: edges.size - 1]
     inside = slice(2, 7)
     thrown, k, squared = counts[:, inside]
-    got = count_uncertainty(np.array([k, squared]), thrown, n_use=uses)
+    got = count_uncertainty(PassedOfThrown(np.array([k, squared]), thrown, n_use=uses))
     p, rho = rates.passing[0, inside], rates.correlation[0, inside]
     assert np.allclose(k / thrown, p, rtol=4 * got.relative_uncertainty.max())
     assert np.allclose(got.design_effect, 1 + (uses - 1) * rho, rtol=0.12)

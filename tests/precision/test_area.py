@@ -13,6 +13,7 @@ from scipy.stats import poisson
 from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.events.dl2 import DL2File, DL2Header, write_dl2
 from prodconf.precision.area import (
+    PassedOfThrown,
     count_uncertainty,
     jackknife_design_effect,
     measure_effective_area,
@@ -36,7 +37,7 @@ def sums_of(m):
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50)), min_size=1, max_size=8))
 def test_binomial_error_against_its_formula(pairs):
     k, n = np.array([(min(k, n), n) for k, n in pairs], float).T
-    found = count_uncertainty([k, k], n)
+    found = count_uncertainty(PassedOfThrown([k, k], n))
     with np.errstate(divide="ignore", invalid="ignore"):
         wanted = np.where(k > 0, np.sqrt((1 - k / n) / k), np.nan)
     np.testing.assert_allclose(found.relative_errors, wanted, rtol=1e-12)
@@ -54,7 +55,7 @@ def test_mean_coverage_of_an_expectation_is_exact(level, wanted):
     means, k = np.geomspace(0.5, 200, 400), np.arange(400.0)
     thrown = np.full(k.size, 1e5)
     thrown[-1] += 1  # sums, for the check of totals only
-    found = count_uncertainty([k, k], thrown, counted=False, level=level)
+    found = count_uncertainty(PassedOfThrown([k, k], thrown, counted=False), level=level)
     low, high = found.low * thrown, found.high * thrown
     covered = [poisson.pmf(k, mu)[(low <= mu) & (mu <= high)].sum() for mu in means]
     assert np.mean(covered) == pytest.approx(wanted, abs=0.01)
@@ -69,7 +70,7 @@ def test_pulls_and_coverage_with_reused_showers(counted):
         m = m * (np.arange(n_showers) < rng.poisson(300, size=n_toys)[:, None])
     thrown = np.full(n_toys, n_use * (n_showers if counted else 300.0))
     sums = sums_of(m)
-    found = count_uncertainty(sums, thrown, n_use=n_use, counted=counted)
+    found = count_uncertainty(PassedOfThrown(sums, thrown, n_use, counted))
     truth = 1 + 19 * mean * spread**2 / (1 - mean) if counted else 1 + 19 * mean * (1 + spread**2)
     assert found.design_effect.mean() == pytest.approx(truth, rel=0.01)
     pull = (sums[0] / thrown / mean - 1) / found.relative_uncertainty
@@ -80,9 +81,9 @@ def test_pulls_and_coverage_with_reused_showers(counted):
 
 def test_weights_of_one_size_change_nothing_but_the_unit():
     m = showers(np.random.default_rng(6), 5, 300)
-    one = count_uncertainty(sums_of(m), np.full(5, 6000.0), n_use=20, counted=False)
+    one = count_uncertainty(PassedOfThrown(sums_of(m), np.full(5, 6000.0), 20, counted=False))
     weight = 0.25
-    other = count_uncertainty(
+    heavy = PassedOfThrown(
         sums_of(weight * m),
         np.full(5, 6000.0 * weight),
         n_use=20,
@@ -90,12 +91,13 @@ def test_weights_of_one_size_change_nothing_but_the_unit():
         squares=weight**2 * m.sum(axis=1),
         unit=weight,
     )
+    other = count_uncertainty(heavy)
     for name in ("relative_errors", "relative_uncertainty", "design_effect", "low", "high", "n_effective"):
         np.testing.assert_allclose(getattr(other, name), getattr(one, name), rtol=1e-9)
 
 
 def test_nothing_passed_and_nothing_thrown():
-    found = count_uncertainty([[0, 0, 3], [0, 0, 5]], [0, 100, 100], n_use=10)
+    found = count_uncertainty(PassedOfThrown([[0, 0, 3], [0, 0, 5]], [0, 100, 100], n_use=10))
     assert np.isnan(found.relative_errors[:2]).all()
     assert np.isnan(found.relative_uncertainty[:2]).all()
     assert np.isnan([found.low[0], found.high[0]]).all()
@@ -115,11 +117,11 @@ def test_nothing_passed_and_nothing_thrown():
 )
 def test_refused(arguments, words):
     with pytest.raises(ProdconfError) as caught:
-        count_uncertainty(*arguments)
+        count_uncertainty(PassedOfThrown(*arguments))
     for word in words:
         assert word in str(caught.value)
     with pytest.raises(ProdconfError, match="normalisation"):
-        count_uncertainty([[5, 5], [5, 5]], [4, 4], counted=False)
+        count_uncertainty(PassedOfThrown([[5, 5], [5, 5]], [4, 4], counted=False))
 
 
 def test_jackknife_against_leaving_out_one_group_at_a_time():

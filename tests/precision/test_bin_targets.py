@@ -13,7 +13,7 @@ from scipy.integrate import quad
 
 from prodconf.core.configuration import validate
 from prodconf.core.errors import ProdconfError
-from prodconf.precision.bin_targets import (
+from prodconf.precision.targets import (
     TARGET_UNITS,
     BinTargets,
     SourceSpectrum,
@@ -303,12 +303,12 @@ def test_a_wrong_entry_is_told_in_one_sentence(entry, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: data_targets([-1], flat=0.1), "counts must not be negative"),
+        (lambda: data_targets([-1], flat=0.1), "counts must be at least 0"),
         (lambda: data_targets([math.inf], flat=0.1), "counts must be finite"),
         (lambda: data_targets("many", flat=0.1), "counts must be numbers"),
         (lambda: data_targets([1j], flat=0.1), "counts must be numbers"),
         (lambda: data_targets(10**400, flat=0.1), "counts must be numbers"),
-        (lambda: data_targets([1] * u.m, flat=0.1), "counts must be numbers"),
+        (lambda: data_targets([1] * u.m, flat=0.1), "counts must have no unit, got m"),
         (lambda: data_targets([1, 2], flat=[0.1, 0.1, 0.1]), "shapes that fit"),
         (lambda: data_targets([1], flat=0), "flat must be positive"),
         (lambda: data_targets([1], flat=math.nan), "flat must be finite"),
@@ -322,7 +322,10 @@ def test_a_wrong_entry_is_told_in_one_sentence(entry, message):
         (lambda: SourceSpectrum(1e-7, 1, 20)(1e-300), "finite"),
         (lambda: expected_counts([2, 1], [1], SourceSpectrum(1, 1, 2), 1), "edges must be at least two"),
         (lambda: expected_counts([[1, 2]], [1], SourceSpectrum(1, 1, 2), 1), "edges must be at least two"),
-        (lambda: expected_counts([1, 2] * u.m, [1], SourceSpectrum(1, 1, 2), 1), "edges must be numbers in TeV"),
+        (
+            lambda: expected_counts([1, 2] * u.m, [1], SourceSpectrum(1, 1, 2), 1),
+            "edges must have a unit convertible to TeV",
+        ),
         (lambda: expected_counts([1, 2], [1, 2], SourceSpectrum(1, 1, 2), 1), "must hold 1 bins"),
         (lambda: expected_counts([1, 2], 1, SourceSpectrum(1, 1, 2), 1), "must hold 1 bins"),
         (lambda: expected_counts([1, 2], [math.inf], SourceSpectrum(1, 1, 2), 1), "finite"),

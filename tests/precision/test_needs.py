@@ -12,10 +12,9 @@ from prodconf.core.errors import ProdconfError
 from prodconf.events.dl2 import DL2File
 from prodconf.formulas.power_law import integral
 from prodconf.limits.along_energy import limits_along_energy, slice_edges
-from prodconf.precision.bin_targets import BinTargets
-from prodconf.precision.needs import PilotBins, needs_at, pilot_bins, sure_factor
+from prodconf.precision.needs import PilotBins, ThrownRanges, needs_at, pilot_bins, sure_factor
 from prodconf.precision.pilots import disc_factors, pilot_statistics
-from prodconf.precision.targets import Metric, Metrics
+from prodconf.precision.targets import BinTargets, Metric, Metrics
 from prodconf.sky.interpolation import PilotPoints, grid_weights
 
 TARGET = Metric(target=0.05, energy_min=0.05, energy_max=3.0, description="")
@@ -36,7 +35,11 @@ def weights_of(pilots, zenith):
 def needs(pilots, zenith, bins=None, **changes):
     size = np.size(zenith)
     given = {"energy_min": np.full(size, 0.001), "energy_max": np.full(size, 1000.0), "radius": 1000.0, "viewcone": 5.0}
-    return needs_at(pilot_bins(pilots) if bins is None else bins, weights_of(pilots, zenith), **given | changes)
+    confidence = changes.pop("confidence", 0.95)
+    thrown = ThrownRanges(**given | changes)
+    return needs_at(
+        pilot_bins(pilots) if bins is None else bins, weights_of(pilots, zenith), thrown, confidence=confidence
+    )
 
 
 def synthetic(counts, target=0.05, n_use=1, design=1.0):

@@ -333,7 +333,7 @@ def in_memory(model: ToyModel, edges, n_simulated, energy, shower, n_use=1):
     thrown = model.throw
     header = DL2Header(
         n_showers_per_run=1,
-        n_use=1,
+        n_use=n_use,
         core_scatter_max=thrown.core_scatter_max,
         viewcone_max=thrown.viewcone_max,
         energy_min=thrown.energy_min,
@@ -345,11 +345,8 @@ def in_memory(model: ToyModel, edges, n_simulated, energy, shower, n_use=1):
         header=header,
         energy_edges=edges,
         n_simulated=n_simulated,
-        energy_range=(thrown.energy_min, thrown.energy_max),
-        spectral_index=-thrown.index,
         cone_fraction=1.0,
         run_fraction=1.0,
-        n_use=n_use,
         zenith=20.0,
         azimuth=0.0,
         notes=[],
@@ -463,7 +460,7 @@ def test_the_highest_energy_holds_bins_out(path):
 
 
 def test_disc_factors_by_hand(path):
-    """D'/D with D' = 1 + (D - 1) (n - 1) / (n_p - 1) (R_p² / R²), at most n times the larger of 1 and D / n_p."""
+    """D'/D with D' = 1 + (D - 1) (n - 1) / (n_p - 1) (R_p² / R²), at most n, or what D > n_p says."""
     pilot = pilot_statistics(DL2File(path), WHOLE)
     assert pilot.n_use == 10
     strong = dataclasses.replace(pilot, design_effect=np.array([1.0, 1.5, 4.0, 9.9, 14.0]))
@@ -474,7 +471,7 @@ def test_disc_factors_by_hand(path):
         for i, radius in enumerate(radii):
             for j, design in enumerate(strong.design_effect):
                 grown = 1 + (design - 1) * (n - 1) / 9 * (800.0**2 - 100.0**2) / radius**2
-                grown = min(grown, n * max(1.0, design / 10))
+                grown = min(grown, 1 + (n - 1) * max(1.0, (design - 1) / 9))
                 assert found[i, j] == pytest.approx(grown / design)
             np.testing.assert_array_equal(disc_factors(strong, radius, n_use=n_use), found[i])
     assert disc_factors(strong, radii).shape == (4, 5)
