@@ -9,18 +9,25 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from .core.checks import require_finite, require_path, require_positive, require_scalar
-from .core.errors import ProdconfError, ProdconfWarning
-from .events.dl2 import DL2File
+from prodconf.core.checks import (
+    require_array,
+    require_edges,
+    require_index,
+    require_path,
+    require_positive,
+    require_scalar,
+)
+from .core.errors import ArgumentError, ProdconfWarning
+from .events.dl2 import DL2File, DL2Header
 from .formulas import binomial
 from .formulas.energy_threshold import EnergyCounts, EnergyThreshold, energy_threshold
-from .precision.area import Axis, EffectiveArea, measure_effective_area
+from .precision.area import Axis, EffectiveArea, measure_effective_area, require_axis
 from .precision.counts import EventCounts, count_events
 from prodconf.precision.energy import (
     AngularResolution,
@@ -29,11 +36,9 @@ from prodconf.precision.energy import (
     energy_estimate,
     migration_uncertainty,
 )
-from .precision.targets import Metric, Metrics, parse_metrics
+from .precision.pilots import Counted, PilotStatistics, joined_bins, pilot_statistics, ranges_text
+from .precision.targets import Metric, Metrics, as_metrics
 from .sky.place import GridPoint, merge_grid_points, parse_grid_point
-
-if TYPE_CHECKING:
-    from prodconf.precision.pilots import PilotStatistics
 
 Array = NDArray[np.float64]
 
@@ -41,67 +46,11 @@ Array = NDArray[np.float64]
 __all__ = ['Array', 'EventData', 'StatisticalErrorEvaluator']
 
 # %% ../nbs/calculate_statistical_errors_grid_point.ipynb #164f0d35
-def _as_metrics(metrics: Any) -> Metrics | None:
-    """Read metrics: a mapping as in the YAML file, what was read before, or none."""
-    if metrics is None or (isinstance(metrics, Mapping) and not metrics):
-        return None
-    parsed = metrics if isinstance(metrics, Metrics) else parse_metrics(metrics, source="metrics")
-    return parsed if any(getattr(parsed, name) is not None for name in Metrics.model_fields) else None
-
-
-def _as_index(value: Any) -> float | None:
-    """Read a spectral index, a positive number."""
-    index = None if value is None else require_scalar("spectral_index", value)
-    if index is not None and not 0 < index < 20:
-        raise ProdconfError(f"spectral_index must lie in (0, 20), as 2 for a spectrum E^-2, got {index:g}")
-    return index
-
-
 def _known_place(file: DL2File) -> GridPoint:
     """Return what a file knows of its place in the grid: the pointing, and the offset if only one was thrown."""
     header = file.header
     one_offset = header.viewcone_max if header.viewcone_max == header.viewcone_min else None
     return GridPoint(azimuth=float(file.azimuth), zenith=float(file.zenith), offset=one_offset)
-
-# %% ../nbs/calculate_statistical_errors_grid_point.ipynb #fc03c823
-class _Pilot:
-    """A file with what is asked of it, and its counts."""
-
-    def __init__(
-        self,
-        file_path: str | os.PathLike[str],
-        metrics: Any = None,
-        grid_point: Any = None,
-        *,
-        offset_max: float | None = None,
-        simulated_fraction: float | str | None = None,
-        energy_axis: Axis = "true",
-        spectral_index: float | None = None,
-    ) -> None:
-        if energy_axis not in ("true", "reco"):
-            raise ProdconfError(f'energy_axis must be "true" or "reco", got {energy_axis!r}')
-        self.metrics = _as_metrics(metrics)
-        given = parse_grid_point(grid_point)
-        self.energy_axis: Axis = energy_axis
-        self.spectral_index = _as_index(spectral_index)
-        self.file_path = file_path
-        self.file = DL2File(file_path, offset_max=offset_max, simulated_fraction=simulated_fraction)
-        place = merge_grid_points(given, _known_place(self.file), source=self.file.path.name)
-        self.grid_point = place.quantities()
-        self.uncertainty_effective_area: dict[str, Any] | None = None
-        self.energy_estimate: float | None = None
-        self.sigma_energy: Array | None = None
-        self.delta_energy: Array | None = None
-        self.energy_threshold: u.Quantity | None = None
-        self.metric_results: dict[str, Any] | None = None
-        self._told: set[str] = set()
-
-    @cached_property
-    def counts(self) -> EventCounts:
-        """Counts of one pass over the events; weighted only where they are sorted by reconstructed energy."""
-        other = self.spectral_index is not None and self.spectral_index != -self.file.spectral_index
-        reco = self.energy_axis == "reco"
-        return count_events(self.file, index=self.spectral_index if other and reco else None, reco=reco)
 
 # %% ../nbs/calculate_statistical_errors_grid_point.ipynb #cfd1bb3c
 class EventData(Mapping[str, u.Quantity]):
@@ -150,371 +99,58 @@ class EventData(Mapping[str, u.Quantity]):
         raise KeyError(key)
 
 # %% ../nbs/calculate_statistical_errors_grid_point.ipynb #08b6d943
-def _values(name: str, values: Any, unit: str) -> Array:
-    """Return the numbers of a Quantity in a unit, or of plain numbers that are in it already."""
-    if isinstance(values, u.Quantity):
-        try:
-            values = values.to_value(unit)
-        except u.UnitConversionError as error:
-            raise ProdconfError(f"{name} must be in {unit}, got {values.unit or 'no unit'}") from error
-    return require_finite(name, values)
-
-
 def _in_counts(name: str, values: Any) -> Array:
     """Return counts with or without their unit."""
-    bare = isinstance(values, u.Quantity) and values.unit.is_equivalent("")
-    return _values(name, values.value if bare else values, "ct")
-
-
-class _Tables(_Pilot):
-    """Documented access to the data, and the steps from events to errors."""
-
-    @property
-    def data(self) -> EventData:
-        """Events and thrown events under the documented keys; events are read at each access."""
-        return EventData(self.file)
-
-    def load_data_from_file(self, file_path: str | os.PathLike[str]) -> dict[str, u.Quantity]:
-        """
-        Read a file with the normalisation of this evaluator.
-
-        Parameters
-        ----------
-        file_path : str or Path
-            DL2 file.
-
-        Returns
-        -------
-        dict
-            Under the keys of `data`, all with units, event arrays included.
-
-        Raises
-        ------
-        ProdconfError
-            If the file cannot be read.
-        """
-        own = self.file
-        if require_path("file_path", file_path) == own.path:
-            return dict(EventData(own))
-        return dict(EventData(DL2File(file_path, offset_max=own.offset_max, simulated_fraction=own.simulated_fraction)))
-
-    def create_bin_edges(self) -> u.Quantity:
-        """Return the energy bin edges in TeV, strictly increasing, shape (n + 1,)."""
-        return u.Quantity(self.file.energy_edges, "TeV")
-
-# %% ../nbs/calculate_statistical_errors_grid_point.ipynb #e3e242e8
-class _Steps(_Tables):
-    """From events to a histogram, from histograms to efficiencies."""
-
-    def compute_reconstructed_event_histogram(self, event_energies_reco: Any, bin_edges: Any) -> u.Quantity:
-        """
-        Count events in energy bins.
-
-        Parameters
-        ----------
-        event_energies_reco : Quantity or array_like, shape (m,)
-            Reconstructed energies, plain numbers in TeV.
-        bin_edges : Quantity or array_like, shape (n + 1,)
-            Increasing; the upper end belongs to the last bin.
-
-        Returns
-        -------
-        Quantity
-            ct, shape (n,).
-
-        Raises
-        ------
-        ProdconfError
-            If a unit is not one of energy, an energy is not finite, or the edges do not increase.
-        """
-        energies = _values("event_energies_reco", event_energies_reco, "TeV")
-        edges = require_positive("bin_edges", _values("bin_edges", bin_edges, "TeV"))
-        if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
-            raise ProdconfError("bin_edges must be at least two increasing energies")
-        return u.Quantity(np.histogram(energies.ravel(), edges)[0].astype(np.float64), "ct")
-
-    def compute_efficiency_and_errors(
-        self, reconstructed_event_counts: Any, simulated_event_counts: Any
-    ) -> tuple[u.Quantity, u.Quantity]:
-        """
-        Efficiency and its relative binomial error sqrt((1 - p) / k).
-
-        Parameters
-        ----------
-        reconstructed_event_counts, simulated_event_counts : Quantity or array_like
-            Counts, shapes that broadcast.
-
-        Returns
-        -------
-        efficiencies, relative_errors : Quantity
-            Dimensionless; the error is NaN (undetermined) where nothing passed, both where nothing was simulated.
-
-        Raises
-        ------
-        ProdconfError
-            If more events passed than were simulated, or a count is negative or not finite.
-        """
-        passed = require_positive(
-            "reconstructed_event_counts",
-            _in_counts("reconstructed_event_counts", reconstructed_event_counts),
-            zero=True,
-        )
-        thrown = require_positive(
-            "simulated_event_counts", _in_counts("simulated_event_counts", simulated_event_counts), zero=True
-        )
-        if passed.shape == thrown.shape and (passed > thrown).any():
-            where = np.argmax(passed > thrown)
-            raise ProdconfError(
-                "reconstructed_event_counts must not exceed simulated_event_counts, got"
-                f" {passed.flat[where]:g} of {thrown.flat[where]:g}"
-            )
-        efficiencies = u.Quantity(binomial.efficiency(passed, thrown))
-        return efficiencies, u.Quantity(binomial.relative_uncertainty(passed, thrown))
+    if isinstance(values, u.Quantity) and not values.unit.is_equivalent(""):
+        values = require_array(name, values, "ct")
+    return require_array(name, getattr(values, "value", values), low=0.0)
 
 # %% ../nbs/calculate_statistical_errors_grid_point.ipynb #93d12d0f
-def _spans(edges: Array, chosen: NDArray[np.bool_]) -> str:
-    """Name the energy ranges of chosen bins, neighbours joined."""
-    step = np.diff(np.concatenate([[False], chosen, [False]]).astype(int))
-    pairs = zip(np.flatnonzero(step == 1), np.flatnonzero(step == -1), strict=True)
-    named = [f"{edges[a]:.3g} to {edges[b]:.3g} TeV" for a, b in pairs]
-    return ", ".join(named[:4]) + (f" and {len(named) - 4} more ranges" if len(named) > 4 else "")
-
-
-class _Ranges(_Steps):
-    """Which bins are asked for, and the largest value in them."""
-
-    def _asked(self, name: str) -> NDArray[np.bool_] | None:
-        """Return the bins in the range of a metric; None where there is no such metric."""
-        metric: Metric | None = None if self.metrics is None else getattr(self.metrics, name)
-        if metric is None:
-            return None
-        edges = self.file.energy_edges
-        inside = metric.covers(edges)
-        if not inside.any():
-            raise ProdconfError(
-                f"metrics: {name}: energy_range must hold a bin of {self.file.path.name}, got {metric.energy_min:g} to"
-                f" {metric.energy_max:g} TeV where the bins span {edges[0]:g} to {edges[-1]:g} TeV"
-            )
-        return inside
-
-    def _largest(self, name: str, values: Array) -> float:
-        """Return the largest determined value among the bins asked for; NaN, with a warning, where there is none."""
-        asked = self._asked(name)
-        known = np.isfinite(values) if asked is None else np.isfinite(values) & asked
-        blind = ~known if asked is None else asked & ~known
-        if name not in self._told and ((asked is not None and blind.any()) or not known.any()):
-            self._told.add(name)
-            warnings.warn(
-                f"{self.file.path.name}: {name} is undetermined from {_spans(self.file.energy_edges, blind)}:"
-                " too few events passed",
-                ProdconfWarning,
-                stacklevel=3,
-            )
-        return float(values[known].max()) if known.any() else float("nan")
+def _asked(file: DL2File, metrics: Metrics | None, name: str) -> NDArray[np.bool_] | None:
+    """Return the bins in the range of a metric; None where there is no such metric."""
+    metric: Metric | None = None if metrics is None else getattr(metrics, name)
+    if metric is None:
+        return None
+    edges = file.energy_edges
+    inside = metric.covers(edges)
+    if not inside.any():
+        raise ArgumentError(
+            f"metrics: {name}: energy_range must hold a bin of {file.path.name}, got {metric.energy_min:g} to"
+            f" {metric.energy_max:g} TeV where the bins span {edges[0]:g} to {edges[-1]:g} TeV"
+        )
+    return inside
 
 # %% ../nbs/calculate_statistical_errors_grid_point.ipynb #ed31d6aa
-class _AreaErrors(_Ranges):
-    """Uncertainty of the effective area."""
-
-    @cached_property
-    def _area(self) -> EffectiveArea:
-        return measure_effective_area(self.file, self.counts, axis=self.energy_axis)
-
-    def effective_area(self) -> EffectiveArea:
-        """Return effective area, intervals, errors and design effects per energy bin."""
-        return self._area
-
-    def calculate_uncertainty_effective_area(self) -> dict[str, Any]:
-        """
-        Uncertainties of the effective area in energy bins.
-
-        Returns
-        -------
-        dict
-            `relative_errors` (binomial) and `relative_uncertainty` (with the design effect) as Quantity, shape (n,),
-            NaN where undetermined; `effective_area`, `low`, `high` in m²; `design_effect`,
-            `design_effect_jackknife`, `design_effect_jackknife_uncertainty`; `status`; and `max_error`, the largest
-            `relative_uncertainty` in the range of the metric.
-        """
-        area = self._area
-        plain = ("relative_errors", "relative_uncertainty", "design_effect", "design_effect_jackknife")
-        result: dict[str, Any] = {
-            name: u.Quantity(getattr(area, name)) for name in (*plain, "design_effect_jackknife_uncertainty")
-        }
-        result |= {name: u.Quantity(getattr(area, name), "m2") for name in ("effective_area", "low", "high")}
-        result["status"] = area.status
-        result["max_error"] = u.Quantity(self._largest("uncertainty_effective_area", area.relative_uncertainty))
-        self.uncertainty_effective_area = result
-        return result
-
-    def calculate_max_error_for_effective_area(self) -> float:
-        """
-        Return the largest relative uncertainty of the effective area.
-
-        Over the determined bins in the range of the metric, or over all where there is none; bins that were asked
-        for and are undetermined are warned of.
-        """
-        return self._largest("uncertainty_effective_area", self._area.relative_uncertainty)
-
-# %% ../nbs/calculate_statistical_errors_grid_point.ipynb #f9d7dd94
-class _EnergyErrors(_AreaErrors):
-    """Uncertainty of the energy estimate; angular resolution."""
-
-    @cached_property
-    def _energies(self) -> EnergyEstimate:
-        return energy_estimate(self.counts)
-
-    def energy_statistics(self) -> EnergyEstimate:
-        """Return bias and resolution of the energy, with standard errors, per bin of true energy."""
-        return self._energies
-
-    def calculate_energy_estimate(self) -> float:
-        """
-        Return the largest standard error of the energy bias (median of E_reco / E_true - 1).
-
-        Over the determined bins in the range of the metric, or over all where there is none. Bias and resolution per
-        bin are in `delta_energy` and `sigma_energy` afterwards.
-        """
-        found = self._energies
-        self.delta_energy, self.sigma_energy = found.bias, found.resolution
-        self.energy_estimate = self._largest("energy_estimate", found.bias_uncertainty)
-        return self.energy_estimate
-
-    def migration_matrix(self) -> tuple[Array, Array]:
-        """Return shares of true bin i in reconstructed bin j (column 0 below, n + 1 above) and errors."""
-        counts = self.counts if self.counts.migration is not None else count_events(self.file, reco=True)
-        assert counts.migration is not None
-        return migration_uncertainty(counts.migration)
-
-    @cached_property
-    def _angles(self) -> AngularResolution:
-        return angular_resolution(self.file, self.file.energy_edges)
-
-    def angular_resolution(self) -> AngularResolution:
-        """Return the 68 % containment angle with its error per bin of true energy; reads the events once more."""
-        return self._angles
+def _area_results(area: EffectiveArea) -> dict[str, Any]:
+    """Return an effective area under the documented keys, but for `max_error`."""
+    plain = ("relative_errors", "relative_uncertainty", "design_effect", "design_effect_jackknife")
+    result: dict[str, Any] = {
+        name: u.Quantity(getattr(area, name)) for name in (*plain, "design_effect_jackknife_uncertainty")
+    }
+    result |= {name: u.Quantity(getattr(area, name), "m2") for name in ("effective_area", "low", "high")}
+    return result | {"status": area.status}
 
 # %% ../nbs/calculate_statistical_errors_grid_point.ipynb #66357cb9
-def _one_energy(name: str, value: Any) -> float | None:
-    """Read one energy, plain numbers in TeV."""
-    if value is None:
-        return None
-    return float(require_positive(name, require_scalar(name, value, "TeV")))
-
-
-class _Threshold(_EnergyErrors):
-    """Energy threshold."""
-
-    def threshold(
-        self,
-        requested_eff_area_fraction: float = 0.1,
-        *,
-        reference_energy: Any = None,
-        confidence: float = 0.6827,
-    ) -> EnergyThreshold:
-        """
-        Find the energy where the effective area exceeds a fraction of its peak.
-
-        Parameters
-        ----------
-        requested_eff_area_fraction : float
-            In (0, 1).
-        reference_energy : Quantity or float, optional
-            Energy (TeV) whose area stands for the peak; by default the highest area that the events prove.
-        confidence : float
-            Coverage of the interval.
-
-        Returns
-        -------
-        EnergyThreshold
-            Value, interval, peak and status; NaN with a reason where undetermined.
-        """
-        area = self._area
-        design = np.where(area.n_passed > 0, area.n_passed / np.where(area.n_passed > 0, area.n_effective, 1.0), 1.0)
-        whole = float(binomial.effective_area(1.0, self.file.core_scatter_max, self.file.header.core_scatter_min))
-        return energy_threshold(
-            EnergyCounts(area.energy_edges, area.n_passed, area.n_simulated, design, whole),
-            fraction=require_scalar("requested_eff_area_fraction", requested_eff_area_fraction),
-            reference_energy=_one_energy("reference_energy", reference_energy),
-            level=require_scalar("confidence", confidence),
+def _find_threshold(
+    area: EffectiveArea, header: DL2Header, fraction: float, reference_energy: Any, confidence: float
+) -> EnergyThreshold:
+    """Find the energy where the effective area exceeds a fraction of its peak, or of a reference."""
+    known = area.n_passed > 0
+    if reference_energy is not None:
+        reference_energy = float(
+            require_positive("reference_energy", require_scalar("reference_energy", reference_energy, "TeV"))
         )
-
-    def calculate_energy_threshold(
-        self, requested_eff_area_fraction: float = 0.1, *, reference_energy: Any = None
-    ) -> u.Quantity:
-        """
-        Return the energy threshold in TeV, and keep it as `energy_threshold`.
-
-        Parameters as `threshold`. Where it is undetermined the value is NaN and a warning says why.
-        """
-        found = self.threshold(requested_eff_area_fraction, reference_energy=reference_energy)
-        if found.status == "undetermined":
-            warnings.warn(
-                f"{self.file.path.name}: the energy threshold is undetermined: {found.reason}",
-                ProdconfWarning,
-                stacklevel=2,
-            )
-        self.energy_threshold = u.Quantity(found.value, "TeV")
-        return self.energy_threshold
-
-# %% ../nbs/calculate_statistical_errors_grid_point.ipynb #77a011c2
-_METRICS = ("uncertainty_effective_area", "energy_estimate")
-
-
-class _Results(_Threshold):
-    """All metrics at once, and what they imply for a production."""
-
-    def calculate_metrics(self) -> dict[str, Any]:
-        """
-        Calculate the metrics asked for (both where none is) and keep them as `metric_results`.
-
-        Returns
-        -------
-        dict
-            `uncertainty_effective_area`: as `calculate_uncertainty_effective_area`; `energy_estimate`: as
-            `calculate_energy_estimate`.
-        """
-        asked = self.metrics
-        results: dict[str, Any] = {}
-        if asked is None or asked.uncertainty_effective_area is not None:
-            results["uncertainty_effective_area"] = self.calculate_uncertainty_effective_area()
-        if asked is None or asked.energy_estimate is not None:
-            results["energy_estimate"] = self.calculate_energy_estimate()
-        self.metric_results = results
-        return results
-
-    def calculate_overall_metric(self, metric: str = "average") -> dict[str, float]:
-        """
-        Put the metrics together.
-
-        Parameters
-        ----------
-        metric : {"average", "maximum"}
-            How.
-
-        Returns
-        -------
-        dict
-            The largest value of each metric, and `overall`, their mean or maximum.
-
-        Raises
-        ------
-        ProdconfError
-            If `metric` is another word.
-        """
-        if metric not in ("average", "maximum"):
-            raise ProdconfError(f'metric must be "average" or "maximum", got {metric!r}')
-        found = self.calculate_metrics() if self.metric_results is None else self.metric_results
-        values = {
-            name: float(found[name]["max_error"] if isinstance(found[name], dict) else found[name])
-            for name in _METRICS
-            if name in found
-        }
-        together = np.mean if metric == "average" else np.max
-        return values | {"overall": float(together(list(values.values())))}
+    design = np.where(known, area.n_passed / np.where(known, area.n_effective, 1.0), 1.0)
+    whole = float(binomial.effective_area(1.0, header.core_scatter_max, header.core_scatter_min))
+    return energy_threshold(
+        EnergyCounts(area.energy_edges, area.n_passed, area.n_simulated, design, whole),
+        fraction=require_scalar("requested_eff_area_fraction", fraction),
+        reference_energy=reference_energy,
+        level=require_scalar("confidence", confidence),
+    )
 
 # %% ../nbs/calculate_statistical_errors_grid_point.ipynb #b7698c94
-class StatisticalErrorEvaluator(_Results):
+class StatisticalErrorEvaluator:
     """
     Statistical uncertainties of one file of reconstructed Monte Carlo events.
 
@@ -555,6 +191,309 @@ class StatisticalErrorEvaluator(_Results):
         If the file cannot be read, or an argument is wrong or contradicts the file.
     """
 
+    def __init__(
+        self,
+        file_path: str | os.PathLike[str],
+        metrics: Any = None,
+        grid_point: Any = None,
+        *,
+        offset_max: float | None = None,
+        simulated_fraction: float | str | None = None,
+        energy_axis: Axis = "true",
+        spectral_index: float | None = None,
+    ) -> None:
+        require_axis(energy_axis, "energy_axis")
+        self.metrics = as_metrics(metrics)
+        given = parse_grid_point(grid_point)
+        self.energy_axis: Axis = energy_axis
+        self.spectral_index = None if spectral_index is None else require_index(spectral_index)
+        self.file_path = file_path
+        self.file = DL2File(file_path, offset_max=offset_max, simulated_fraction=simulated_fraction)
+        place = merge_grid_points(given, _known_place(self.file), source=self.file.path.name)
+        self.grid_point = place.quantities()
+        self.uncertainty_effective_area: dict[str, Any] | None = None
+        self.energy_estimate: float | None = None
+        self.sigma_energy: Array | None = None
+        self.delta_energy: Array | None = None
+        self.energy_threshold: u.Quantity | None = None
+        self.metric_results: dict[str, Any] | None = None
+        self._told: set[str] = set()
+
+    @cached_property
+    def counts(self) -> EventCounts:
+        """Counts of one pass over the events; weighted only where they are sorted by reconstructed energy."""
+        other = self.spectral_index is not None and self.spectral_index != -self.file.spectral_index
+        reco = self.energy_axis == "reco"
+        return count_events(self.file, index=self.spectral_index if other and reco else None, reco=reco)
+
+    @property
+    def data(self) -> EventData:
+        """Events and thrown events under the documented keys; events are read at each access."""
+        return EventData(self.file)
+
+    def load_data_from_file(self, file_path: str | os.PathLike[str]) -> dict[str, u.Quantity]:
+        """
+        Read a file with the normalisation of this evaluator.
+
+        Parameters
+        ----------
+        file_path : str or Path
+            DL2 file.
+
+        Returns
+        -------
+        dict
+            Under the keys of `data`, all with units, event arrays included.
+
+        Raises
+        ------
+        ProdconfError
+            If the file cannot be read.
+        """
+        own = self.file
+        if require_path("file_path", file_path) == own.path:
+            return dict(EventData(own))
+        return dict(EventData(DL2File(file_path, offset_max=own.offset_max, simulated_fraction=own.simulated_fraction)))
+
+    def create_bin_edges(self) -> u.Quantity:
+        """Return the energy bin edges in TeV, strictly increasing, shape (n + 1,)."""
+        return u.Quantity(self.file.energy_edges, "TeV")
+
+    def compute_reconstructed_event_histogram(self, event_energies_reco: Any, bin_edges: Any) -> u.Quantity:
+        """
+        Count events in energy bins.
+
+        Parameters
+        ----------
+        event_energies_reco : Quantity or array_like, shape (m,)
+            Reconstructed energies, plain numbers in TeV.
+        bin_edges : Quantity or array_like, shape (n + 1,)
+            Increasing; the upper end belongs to the last bin.
+
+        Returns
+        -------
+        Quantity
+            ct, shape (n,).
+
+        Raises
+        ------
+        ProdconfError
+            If a unit is not one of energy, an energy is not finite, or the edges do not increase.
+        """
+        energies = require_array("event_energies_reco", event_energies_reco, "TeV")
+        edges = require_edges("bin_edges", bin_edges, "TeV")
+        return u.Quantity(np.histogram(energies.ravel(), edges)[0].astype(np.float64), "ct")
+
+    def compute_efficiency_and_errors(
+        self, reconstructed_event_counts: Any, simulated_event_counts: Any
+    ) -> tuple[u.Quantity, u.Quantity]:
+        """
+        Efficiency and its relative binomial error sqrt((1 - p) / k).
+
+        Parameters
+        ----------
+        reconstructed_event_counts, simulated_event_counts : Quantity or array_like
+            Counts, shapes that broadcast.
+
+        Returns
+        -------
+        efficiencies, relative_errors : Quantity
+            Dimensionless; the error is NaN (undetermined) where nothing passed, both where nothing was simulated.
+
+        Raises
+        ------
+        ProdconfError
+            If more events passed than were simulated, or a count is negative or not finite.
+        """
+        passed = _in_counts("reconstructed_event_counts", reconstructed_event_counts)
+        thrown = _in_counts("simulated_event_counts", simulated_event_counts)
+        if passed.shape == thrown.shape and (passed > thrown).any():
+            where = np.argmax(passed > thrown)
+            raise ArgumentError(
+                "reconstructed_event_counts must not exceed simulated_event_counts, got"
+                f" {passed.flat[where]:g} of {thrown.flat[where]:g}"
+            )
+        efficiencies = u.Quantity(binomial.efficiency(passed, thrown))
+        return efficiencies, u.Quantity(binomial.relative_uncertainty(passed, thrown))
+
+    def _largest(self, name: str, values: Array) -> float:
+        """Return the largest determined value among the bins asked for; NaN, with a warning, where there is none."""
+        asked = _asked(self.file, self.metrics, name)
+        known = np.isfinite(values) & (True if asked is None else asked)
+        blind = ~known if asked is None else asked & ~known
+        if name not in self._told and ((asked is not None and blind.any()) or not known.any()):
+            self._told.add(name)
+            warnings.warn(
+                f"{self.file.path.name}: {name} is undetermined from"
+                f" {ranges_text(joined_bins(self.file.energy_edges, blind))}: too few events passed",
+                ProdconfWarning,
+                stacklevel=3,
+            )
+        return float(values[known].max()) if known.any() else float("nan")
+
+    @cached_property
+    def _area(self) -> EffectiveArea:
+        return measure_effective_area(self.file, self.counts, axis=self.energy_axis)
+
+    def effective_area(self) -> EffectiveArea:
+        """Return effective area, intervals, errors and design effects per energy bin."""
+        return self._area
+
+    def calculate_uncertainty_effective_area(self) -> dict[str, Any]:
+        """
+        Uncertainties of the effective area in energy bins.
+
+        Returns
+        -------
+        dict
+            `relative_errors` (binomial) and `relative_uncertainty` (with the design effect) as Quantity, shape (n,),
+            NaN where undetermined; `effective_area`, `low`, `high` in m²; `design_effect`,
+            `design_effect_jackknife`, `design_effect_jackknife_uncertainty`; `status`; and `max_error`, the largest
+            `relative_uncertainty` in the range of the metric.
+        """
+        area = self._area
+        result = _area_results(area)
+        result["max_error"] = u.Quantity(self._largest("uncertainty_effective_area", area.relative_uncertainty))
+        self.uncertainty_effective_area = result
+        return result
+
+    def calculate_max_error_for_effective_area(self) -> float:
+        """
+        Return the largest relative uncertainty of the effective area.
+
+        Over the determined bins in the range of the metric, or over all where there is none; bins that were asked
+        for and are undetermined are warned of.
+        """
+        return self._largest("uncertainty_effective_area", self._area.relative_uncertainty)
+
+    @cached_property
+    def _energies(self) -> EnergyEstimate:
+        return energy_estimate(self.counts)
+
+    def energy_statistics(self) -> EnergyEstimate:
+        """Return bias and resolution of the energy, with standard errors, per bin of true energy."""
+        return self._energies
+
+    def calculate_energy_estimate(self) -> float:
+        """
+        Return the largest standard error of the energy bias (median of E_reco / E_true - 1).
+
+        Over the determined bins in the range of the metric, or over all where there is none. Bias and resolution per
+        bin are in `delta_energy` and `sigma_energy` afterwards.
+        """
+        found = self._energies
+        self.delta_energy, self.sigma_energy = found.bias, found.resolution
+        self.energy_estimate = self._largest("energy_estimate", found.bias_uncertainty)
+        return self.energy_estimate
+
+    def migration_matrix(self) -> tuple[Array, Array]:
+        """Return shares of true bin i in reconstructed bin j (column 0 below, n + 1 above) and errors."""
+        counts = self.counts if self.counts.migration is not None else count_events(self.file, reco=True)
+        assert counts.migration is not None
+        return migration_uncertainty(counts.migration)
+
+    @cached_property
+    def _angles(self) -> AngularResolution:
+        return angular_resolution(self.file, self.file.energy_edges)
+
+    def angular_resolution(self) -> AngularResolution:
+        """Return the 68 % containment angle with its error per bin of true energy; reads the events once more."""
+        return self._angles
+
+    def threshold(
+        self,
+        requested_eff_area_fraction: float = 0.1,
+        *,
+        reference_energy: Any = None,
+        confidence: float = 0.6827,
+    ) -> EnergyThreshold:
+        """
+        Find the energy where the effective area exceeds a fraction of its peak.
+
+        Parameters
+        ----------
+        requested_eff_area_fraction : float
+            In (0, 1).
+        reference_energy : Quantity or float, optional
+            Energy (TeV) whose area stands for the peak; by default the highest area that the events prove.
+        confidence : float
+            Coverage of the interval.
+
+        Returns
+        -------
+        EnergyThreshold
+            Value, interval, peak and status; NaN with a reason where undetermined.
+        """
+        how = requested_eff_area_fraction, reference_energy, confidence
+        return _find_threshold(self._area, self.file.header, *how)
+
+    def calculate_energy_threshold(
+        self, requested_eff_area_fraction: float = 0.1, *, reference_energy: Any = None
+    ) -> u.Quantity:
+        """
+        Return the energy threshold in TeV, and keep it as `energy_threshold`.
+
+        Parameters as `threshold`. Where it is undetermined the value is NaN and a warning says why.
+        """
+        found = self.threshold(requested_eff_area_fraction, reference_energy=reference_energy)
+        if found.status == "undetermined":
+            warnings.warn(
+                f"{self.file.path.name}: the energy threshold is undetermined: {found.reason}",
+                ProdconfWarning,
+                stacklevel=2,
+            )
+        self.energy_threshold = u.Quantity(found.value, "TeV")
+        return self.energy_threshold
+
+    def calculate_metrics(self) -> dict[str, Any]:
+        """
+        Calculate the metrics asked for (both where none is) and keep them as `metric_results`.
+
+        Returns
+        -------
+        dict
+            `uncertainty_effective_area`: as `calculate_uncertainty_effective_area`; `energy_estimate`: as
+            `calculate_energy_estimate`.
+        """
+        asked = self.metrics
+        results: dict[str, Any] = {}
+        if asked is None or asked.uncertainty_effective_area is not None:
+            results["uncertainty_effective_area"] = self.calculate_uncertainty_effective_area()
+        if asked is None or asked.energy_estimate is not None:
+            results["energy_estimate"] = self.calculate_energy_estimate()
+        self.metric_results = results
+        return results
+
+    def calculate_overall_metric(self, metric: str = "average") -> dict[str, float]:
+        """
+        Put the metrics together.
+
+        Parameters
+        ----------
+        metric : {"average", "maximum"}
+            How.
+
+        Returns
+        -------
+        dict
+            The largest value of each metric, and `overall`, their mean or maximum.
+
+        Raises
+        ------
+        ProdconfError
+            If `metric` is another word.
+        """
+        if metric not in ("average", "maximum"):
+            raise ArgumentError(f'metric must be "average" or "maximum", got {metric!r}')
+        found = self.calculate_metrics() if self.metric_results is None else self.metric_results
+        values = {
+            name: float(found[name]["max_error"] if isinstance(found[name], dict) else found[name])
+            for name in Metrics.model_fields
+            if name in found
+        }
+        together = np.mean if metric == "average" else np.max
+        return values | {"overall": float(together(list(values.values())))}
+
     def pilot(self, metrics: Mapping[str, Any] | Metrics | Metric | None = None) -> PilotStatistics:
         """
         Return what the file implies for a production that is to meet the metrics.
@@ -569,14 +508,12 @@ class StatisticalErrorEvaluator(_Results):
         ProdconfError
             If there are no metrics, or they are something else.
         """
-        from prodconf.precision.pilots import pilot_statistics
-
-        given = metrics if metrics is None or isinstance(metrics, Metric) else _as_metrics(metrics)
-        wanted = self.metrics if metrics is None else given
+        wanted = metrics if isinstance(metrics, Metric) else self.metrics if metrics is None else as_metrics(metrics)
         if wanted is None:
-            raise ProdconfError("metrics must be given, to the evaluator or to pilot, got none")
+            raise ArgumentError("metrics must be given, to the evaluator or to pilot, got none")
         level = None if self.grid_point[3] is None else float(self.grid_point[3].value)
-        how: dict[str, Any] = {"axis": self.energy_axis, "counts": self.counts}
-        if isinstance(wanted, Metrics) and wanted.energy_estimate is not None:
-            how["estimate"] = self._energies
-        return pilot_statistics(self.file, wanted, index=self.spectral_index, nsb_level=level, **how)
+        estimate = self._energies if isinstance(wanted, Metrics) and wanted.energy_estimate is not None else None
+        counted = Counted(self.counts, estimate)
+        return pilot_statistics(
+            self.file, wanted, index=self.spectral_index, nsb_level=level, axis=self.energy_axis, counted=counted
+        )

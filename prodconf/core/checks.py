@@ -21,8 +21,8 @@ Array = NDArray[np.float64]
 
 # %% auto #0
 __all__ = ['Array', 'shown', 'require_finite', 'require_positive', 'require_array', 'fit_together', 'require_scalar',
-           'require_whole', 'require_edges', 'require_quantity', 'require_pair', 'require_loss_fraction',
-           'require_probability', 'require_path']
+           'require_whole', 'require_edges', 'require_quantity', 'require_pair', 'require_index',
+           'require_loss_fraction', 'require_probability', 'require_path']
 
 # %% ../../nbs/core/02_checks.ipynb #e4edd00a
 def shown(value: Any) -> str:
@@ -37,6 +37,16 @@ def _first_bad(values: Array, good: NDArray[np.bool_]) -> str:
         return f"{values[()]!s}"
     where = np.unravel_index(int(np.argmin(good)), values.shape)
     return f"{values[where]!s} at index {', '.join(str(int(i)) for i in where)}"
+
+
+def _plain(name: str, values: Any) -> Array:
+    """Read real numbers as float64."""
+    try:
+        if np.iscomplexobj(values):
+            raise TypeError("complex numbers")
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArgumentError(f"{name} must be numbers, got {shown(values)}") from error
 
 
 def require_finite(name: str, values: ArrayLike) -> Array:
@@ -60,10 +70,7 @@ def require_finite(name: str, values: ArrayLike) -> Array:
     ArgumentError
         If a value is not a finite number.
     """
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ArgumentError(f"{name} must be numbers, got {shown(values)}") from error
+    array = _plain(name, values)
     good = np.isfinite(array)
     if not good.all():
         raise ArgumentError(f"{name} must be finite, got {_first_bad(array, good)}")
@@ -87,7 +94,15 @@ def require_positive(name: str, values: ArrayLike, *, zero: bool = False) -> Arr
     return array
 
 
-def require_array(name: str, values: Any, unit: str = "", *, low: float = -math.inf, high: float = math.inf) -> Array:
+def require_array(
+    name: str,
+    values: Any,
+    unit: str = "",
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    unknown: bool = False,
+) -> Array:
     """
     Read finite numbers; a Quantity is converted to `unit`, plain numbers are taken to be in it.
 
@@ -99,28 +114,36 @@ def require_array(name: str, values: Any, unit: str = "", *, low: float = -math.
         The unit of what is returned.
     low, high : float
         Smallest and largest value, both allowed.
+    unknown : bool
+        Whether NaN is let through, and a masked value read as NaN.
 
     Raises
     ------
     ArgumentError
         If a value is not finite, no number or out of range, or has another kind of unit.
     """
+    if unknown and hasattr(values, "mask"):
+        values = values.astype(np.float64).filled(np.nan)
     if hasattr(values, "to_value"):
         try:
             values = values.to_value(unit)
         except ValueError as error:  # astropy's UnitConversionError
             rule = f"must have a unit convertible to {unit}" if unit else "must have no unit"
             raise ArgumentError(f"{name} {rule}, got {values.unit or 'no unit'}") from error
-    array = require_finite(name, values)
-    good = (array >= low) & (array <= high)
+    array = _plain(name, values)
+    blank = np.isnan(array) & unknown
+    require_finite(name, np.where(blank, 0.0, array))
+    good = blank | ((array >= low) & (array <= high))
     if not good.all():
-        raise ArgumentError(f"{name} must lie in {_range(low, high, unit)}, got {_first_bad(array, good)}")
+        raise ArgumentError(f"{name} must {_range(low, high, unit)}, got {_first_bad(array, good)}")
     return array
 
 
 def _range(low: float, high: float, unit: str) -> str:
-    """Write the range that a value must lie in."""
-    return f"[{low:g}, {high:g}]{unit and f' {unit}'}"
+    """Write the rule of a range."""
+    if high == math.inf:
+        return f"be at least {low:g}{unit and f' {unit}'}"
+    return f"lie in [{low:g}, {high:g}]{unit and f' {unit}'}"
 
 
 def fit_together(**arrays: ArrayLike) -> list[Array]:
@@ -171,7 +194,7 @@ def require_scalar(name: str, value: Any, unit: str = "", *, low: float = -math.
     except (TypeError, ValueError, OverflowError) as error:
         raise ArgumentError(wrong) from error
     if not low <= plain <= high:
-        raise ArgumentError(f"{name} must lie in {_range(low, high, unit)}, got {plain:g}")
+        raise ArgumentError(f"{name} must {_range(low, high, unit)}, got {plain:g}")
     return plain
 
 
@@ -263,6 +286,38 @@ def require_pair(name: str, values: Any, unit: str = "", *, bare: bool = True) -
     return first, last
 
 # %% ../../nbs/core/02_checks.ipynb #4661c019
+def require_index(value: Any, name: str = "spectral_index") -> float:
+    """
+    Read a spectral index, 2 for a spectrum E^-2.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no number in the open interval (0, 20).
+    """
+    index = require_scalar(name, value)
+    if not 0 < index < 20:
+        raise ArgumentError(f"{name} must lie in (0, 20), as 2 for a spectrum E^-2, got {index:g}")
+    return index
+
+
+def require_edges(name: str, values: Any, unit: str = "") -> Array:
+    """
+    Read the edges of bins: at least two positive numbers that increase.
+
+    Raises
+    ------
+    ArgumentError
+        If they are something else.
+    """
+    edges = require_positive(name, require_array(name, values, unit))
+    if edges.ndim != 1 or edges.size < 2 or not (np.diff(edges) > 0).all():
+        raise ArgumentError(
+            f"{name} must be at least two increasing numbers{unit and f' in {unit}'}, got {shown(values)}"
+        )
+    return edges
+
+
 def require_loss_fraction(value: Any, name: str = "loss_fraction") -> float:
     """
     Check that a loss fraction lies in [0, 1).

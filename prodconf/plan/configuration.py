@@ -20,8 +20,7 @@ from ..core.files import atomic_path, expand_files
 from ..jobs.cost import read_cost_model
 from ..jobs.runs import require_hours
 from .slices import require_times
-from ..precision.bin_targets import TARGET_UNITS, BinTargets
-from ..precision.targets import metrics_dict, parse_metrics
+from ..precision.targets import TARGET_UNITS, BinTargets, metrics_dict, parse_metrics
 
 PRODUCTION = "production"  # the rows of a grid that say what to simulate
 

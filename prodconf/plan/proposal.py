@@ -30,9 +30,9 @@ from prodconf.plan.slices import (
     resized,
     spectrum,
 )
-from ..precision.bin_targets import BinTargets
-from ..precision.needs import PointNeeds, needs_at, pilot_bins
+from ..precision.needs import PointNeeds, ThrownRanges, needs_at, pilot_bins
 from ..precision.pilots import PilotStatistics
+from ..precision.targets import BinTargets
 from ..sky.interpolation import PilotPoints, grid_weights
 from ..sky.shower_frame import solid_angle
 
@@ -434,7 +434,7 @@ def pointings_of(
     )
     weights = grid_weights(points, *query, outside=outside)  # type: ignore[arg-type]
     along = limits_along_energy(limits, *query, edges=bins.edges, outside=outside)
-    ends = {name: production[name] for name in ("energy_min", "energy_max")}
+    ends = production["energy_min"], production["energy_max"]
     whole, fine = (
         {name: _per_bin(along[name], production[name], fine=fine) for name in ("radius", "viewcone")}
         for fine in (False, True)
@@ -443,7 +443,7 @@ def pointings_of(
     choices = tuple(n_use) or own
 
     def at(limits_of: Mapping[str, Array], uses: int) -> PointNeeds:
-        return needs_at(bins, weights, **ends, **limits_of, n_use=uses, confidence=confidence)
+        return needs_at(bins, weights, ThrownRanges(*ends, **limits_of, n_use=uses), confidence=confidence)
 
     wide, narrow = (np.min([at(one, n).sure for n in choices], axis=0) for one in (whole, fine))
     best = {name: np.where(wide < narrow, whole[name], fine[name]) for name in fine}

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.checks import require_scalar
-from ..events.dl2 import DL2Energies, DL2File, shower_key
+from ..events.dl2 import DL2Energies, shower_key
+from ..events.protocols import ReconstructedEvents, ThrownEvents
 from ..formulas import power_law
 from ..formulas.energy_quantiles import N_CELLS, BinnedQuantiles, EnergyBins, cell_centres, cell_numbers
 
@@ -286,7 +287,7 @@ _MIN_GROUPS, _PAIR_BLOCKS = 64, 8
 _MAX_REPEATED = 0.01
 
 
-def _read_ahead(file: DL2File) -> Iterator[DL2Energies]:
+def _read_ahead(file: ReconstructedEvents) -> Iterator[DL2Energies]:
     """Read the events of a file block by block, one block ahead."""
     pieces = file.energies(_BLOCK)
     if file.n_events <= _BLOCK:
@@ -299,7 +300,7 @@ def _read_ahead(file: DL2File) -> Iterator[DL2Energies]:
             yield events
 
 
-def _parts(file: DL2File, plan: _Plan) -> Iterator[_Part]:
+def _parts(file: ReconstructedEvents, plan: _Plan) -> Iterator[_Part]:
     """Count the blocks of a file, in order."""
     for number, events in enumerate(_read_ahead(file)):
         yield _count(events, plan, with_pairs=number % plan.pair_stride == 0)
@@ -349,7 +350,7 @@ def _collect(parts: Iterable[_Part]) -> _Total:
     return _Total(total, _distinct(np.concatenate(runs)), np.sort(np.concatenate(keys)))
 
 # %% ../../nbs/precision/02_counts.ipynb #7ca1d4f7
-def _sorted_events(file: DL2File) -> Iterator[DL2Energies]:
+def _sorted_events(file: ReconstructedEvents) -> Iterator[DL2Energies]:
     """Yield the events in order of run and true energy, in pieces that do not cut a shower."""
     pieces = list(file.energies(_BLOCK))
     true, reco, run = (
@@ -365,7 +366,7 @@ def _sorted_events(file: DL2File) -> Iterator[DL2Energies]:
         yield DL2Energies(true[low:high], reco[low:high], run[low:high], runs)
 
 
-def _total(file: DL2File, plan: _Plan) -> _Total:
+def _total(file: ReconstructedEvents, plan: _Plan) -> _Total:
     """Count a file; sort its events first if showers do not stand together."""
     total = _collect(_parts(file, plan))
     repeated = np.count_nonzero(total.keys[1:] == total.keys[:-1])
@@ -413,12 +414,12 @@ def _moments(total: Callable[[Array], Array], r: Array) -> tuple[Array, Array]:
     return plain, clipped
 
 
-def _weights(file: DL2File, index: float | None) -> Callable[[Array], Array] | None:
+def _weights(file: ThrownEvents, index: float | None) -> Callable[[Array], Array] | None:
     """Return the function from energies to weights; None where every event counts one."""
-    thrown = -file.spectral_index
+    thrown, header = -file.header.spectral_index, file.header
     if index is None or require_scalar("index", index) == thrown:
         return None
-    low, high = file.energy_range
+    low, high = header.energy_min, header.energy_max
 
     def weight(energy: Array) -> Array:
         return power_law.reweight(
@@ -428,13 +429,13 @@ def _weights(file: DL2File, index: float | None) -> Callable[[Array], Array] | N
     return weight
 
 # %% ../../nbs/precision/02_counts.ipynb #4788d177
-def count_events(file: DL2File, *, index: float | None = None, reco: bool = False) -> EventCounts:
+def count_events(file: ReconstructedEvents, *, index: float | None = None, reco: bool = False) -> EventCounts:
     """
     Count the reconstructed events of a file in one pass.
 
     Parameters
     ----------
-    file : DL2File
+    file : ReconstructedEvents
         Its `offset_max` cuts the events; its runs are remembered for the normalisation.
     index : float, optional
         Spectral index (positive) that showers are weighted to; by default every event counts one.
@@ -455,18 +456,17 @@ def count_events(file: DL2File, *, index: float | None = None, reco: bool = Fals
     n_blocks = -(-file.n_events // _BLOCK)
     n_groups = 0 if n_blocks == 1 else -(-_MIN_GROUPS // n_blocks)
     weight, stride = _weights(file, index), max(1, n_blocks // _PAIR_BLOCKS)
-    plan = _Plan(bins, n_blocks == 1, n_groups, file.n_use > 1, weight, stride, reco)
+    plan = _Plan(bins, n_blocks == 1, n_groups, file.header.n_use > 1, weight, stride, reco)
     total = _total(file, plan)
     part = total.part
     file.remember_runs(total.runs)
-    size = plan.n_numbers
-    migration = None if part.migration is None else part.migration.reshape(size, size)
+    migration = None if part.migration is None else part.migration.reshape(plan.n_numbers, -1)
     ratio, sums = _quantiles(part, bins.n), _error_sums(part, bins.n)
     return EventCounts(
         energy_edges=bins.edges,
         index=None if weight is None else index,
         n_events=part.n_events,
-        n_use=file.n_use,
+        n_use=file.header.n_use,
         runs=total.runs,
         n_true=ratio.counts,
         n_reco=None if migration is None else migration[:, 1:-1].sum(axis=0).astype(np.float64),

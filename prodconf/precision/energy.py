@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from ..core.checks import require_positive, require_probability
-from ..core.errors import ProdconfError
-from ..events.dl2 import DL2File
+from ..core.checks import require_edges, require_positive, require_probability
+from ..core.errors import ArgumentError
+from ..events.protocols import ReconstructedEvents
 from ..formulas.energy_quantiles import N_CELLS, BinnedQuantiles, EnergyBins, cell_numbers
 from .counts import EventCounts
 
@@ -69,13 +69,13 @@ def quantile_uncertainty(quantiles: BinnedQuantiles, probability: float, *, desi
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If `probability` does not lie in (0, 1), or a design effect is not positive or of another shape.
     """
     p = require_probability(probability, "probability")
     counts, factor = quantiles.counts, require_positive("design_effect", design_effect)
     if factor.shape not in ((), counts.shape):
-        raise ProdconfError(
+        raise ArgumentError(
             f"design_effect must be one number or one per bin ({counts.size}), got shape {factor.shape}"
         )
     return np.sqrt(factor * p * (1 - p) / np.maximum(counts, 1.0)) * _sparsity(quantiles, p)
@@ -282,16 +282,16 @@ def required_events_bias(estimate: EnergyEstimate, n_simulated: ArrayLike, targe
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a count is negative or NaN, a target is not positive, or the shapes do not match the bins.
     """
     bins = estimate.bias_uncertainty.shape
     thrown = require_positive("n_simulated", n_simulated, zero=True)
     wanted = require_positive("target", target)
     if thrown.shape != bins:
-        raise ProdconfError(f"n_simulated must have one number per bin ({bins[0]}), got shape {thrown.shape}")
+        raise ArgumentError(f"n_simulated must have one number per bin ({bins[0]}), got shape {thrown.shape}")
     if wanted.shape not in ((), bins):
-        raise ProdconfError(f"target must be one number or one per bin ({bins[0]}), got shape {wanted.shape}")
+        raise ArgumentError(f"target must be one number or one per bin ({bins[0]}), got shape {wanted.shape}")
     required = np.where(thrown > 0, thrown, np.nan) * (estimate.bias_uncertainty / wanted) ** 2
     return required, np.where(np.isfinite(required), 1 / estimate.n_effective, np.nan)
 
@@ -396,13 +396,13 @@ class AngularResolution:
     design_effect: Array
 
 # %% ../../nbs/precision/04_energy.ipynb #13b14426
-def angular_resolution(file: DL2File, energy_edges: ArrayLike) -> AngularResolution:
+def angular_resolution(file: ReconstructedEvents, energy_edges: ArrayLike) -> AngularResolution:
     """
     Angular resolution with its standard error, from one pass over the events.
 
     Parameters
     ----------
-    file : DL2File
+    file : ReconstructedEvents
         Reconstructed events.
     energy_edges : array_like, shape (n + 1,)
         True energy in TeV, strictly increasing; the upper end belongs to the last bin.
@@ -413,12 +413,10 @@ def angular_resolution(file: DL2File, energy_edges: ArrayLike) -> AngularResolut
 
     Raises
     ------
-    ProdconfError
-        If the edges are not increasing energies, or the file cannot be read.
+    ArgumentError
+        If the edges are not increasing energies.
     """
-    edges = require_positive("energy_edges", energy_edges)
-    if edges.ndim != 1 or edges.size < 2 or not (np.diff(edges) > 0).all():
-        raise ProdconfError(f"energy_edges must be at least two strictly increasing energies in TeV, got {edges}")
+    edges = require_edges("energy_edges", energy_edges, "TeV")
     finder, angles, part = EnergyBins(edges), _Angles(edges.size - 1, file.n_events), _ShowerPart(edges.size - 1)
     for chunk in file.chunks():
         bins = finder.number(chunk.energy_true).astype(np.int64) - 1
@@ -450,12 +448,12 @@ def migration_uncertainty(migration: ArrayLike) -> tuple[Array, Array]:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a count is negative or NaN, or the shape is not (n, n + 2).
     """
     counts = require_positive("migration", migration, zero=True)
     if counts.ndim != 2 or counts.shape[1] != counts.shape[0] + 2:
-        raise ProdconfError(f"migration must have the shape (n, n + 2), got {counts.shape}")
+        raise ArgumentError(f"migration must have the shape (n, n + 2), got {counts.shape}")
     events = np.broadcast_to(counts.sum(axis=1, keepdims=True), counts.shape)
     fractions = _divide(counts, events)
     return fractions, np.sqrt(fractions * _divide(1 - fractions, events))

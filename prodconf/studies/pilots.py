@@ -36,7 +36,7 @@ from ..plan.main_job import PlanInputs, open_inputs, plan_sub_arrays, resolve_co
 from ..plan.summary import ProductionPlan
 from ..precision.counts import EventCounts, count_events
 from ..precision.energy import EnergyEstimate, energy_estimate
-from ..precision.pilots import PilotStatistics, pilot_statistics
+from ..precision.pilots import Counted, PilotStatistics, pilot_statistics
 from ..precision.targets import Metric, Metrics
 
 # %% auto #0
@@ -309,8 +309,7 @@ def evaluate(
         pilots.metrics(target),
         index=pilots.configuration.spectral_index if index is None else index,
         nsb_level=level,
-        counts=counts,
-        estimate=estimate,
+        counted=Counted(counts, estimate),
     )
 
 # %% ../../nbs/studies/01_pilots.ipynb #e3a3bd32
