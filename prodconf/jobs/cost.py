@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import exprel
 
-from ..core.checks import fit_together, require_array, require_positive, require_scalar
-from ..core.configuration import to_unit
-from ..core.errors import ProdconfError, ProdconfWarning
+from ..core.checks import fit_together, require_array, require_positive, require_quantity, require_scalar
+from ..core.errors import ArgumentError, ProdconfWarning
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -62,7 +61,7 @@ class CostModel:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a number is negative or not finite, the power is out of range, or all times and sizes are zero.
     """
 
@@ -80,10 +79,10 @@ class CostModel:
             value = require_scalar(name, getattr(self, name), unit)
             object.__setattr__(self, name, float(require_positive(name, value, zero=True)))
         if not 0 < self.energy_power <= _MOST_POWER:
-            raise ProdconfError(f"energy_power must be above 0 and at most 5, got {self.energy_power:g}")
+            raise ArgumentError(f"energy_power must be above 0 and at most 5, got {self.energy_power:g}")
         costs = [name for name, unit in COST_UNITS.items() if unit]
         if not any(getattr(self, name) for name in costs):
-            raise ProdconfError(f"one of {', '.join(costs)} must be positive, got all zero")
+            raise ArgumentError(f"one of {', '.join(costs)} must be positive, got all zero")
 
 # %% ../../nbs/jobs/01_cost.ipynb #2059b103
 def read_cost_model(entry: Mapping[str, Any] | CostModel, *, source: str = "cost") -> CostModel:
@@ -100,28 +99,23 @@ def read_cost_model(entry: Mapping[str, Any] | CostModel, *, source: str = "cost
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If it is no mapping, a key is not known, a value has no unit or a wrong one, is negative, or all are zero.
     """
     if isinstance(entry, CostModel):
         return entry
     if not isinstance(entry, Mapping):
-        raise ProdconfError(f"{source} must be a mapping of keys to values, got {type(entry).__name__}")
+        raise ArgumentError(f"{source} must be a mapping of keys to values, got {type(entry).__name__}")
     values = {}
     for key, value in entry.items():
         if key not in COST_UNITS:
-            raise ProdconfError(f"{source}: unknown key {key!r}; known are {', '.join(COST_UNITS)}")
-        try:
-            unit = COST_UNITS[key]
-            values[key] = to_unit(value, unit) if unit else require_scalar(key, value)
-        except ProdconfError as error:
-            raise ProdconfError(f"{source}: {error}") from error
-        except ValueError as error:
-            raise ProdconfError(f"{source}: {key}: {error}, got {value!r}") from error
+            raise ArgumentError(f"{source}: unknown key {key!r}; known are {', '.join(COST_UNITS)}")
+        name, unit = f"{source}: {key}", COST_UNITS[key]
+        values[key] = require_quantity(name, value, unit, bare=False) if unit else require_scalar(name, value)
     try:
         return CostModel(**values)
-    except ProdconfError as error:
-        raise ProdconfError(f"{source}: {error}") from error
+    except ArgumentError as error:
+        raise ArgumentError(f"{source}: {error}") from error
 
 
 def cost_entry(model: CostModel) -> dict[str, str | float]:
@@ -167,18 +161,15 @@ def largest_energy(points: QTable, energy_max: Any = None) -> Any:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If it is no energy, or the grid does not know it everywhere.
     """
     if isinstance(energy_max, (str, dict)):
-        try:
-            return to_unit(energy_max, "TeV")
-        except ValueError as error:
-            raise ProdconfError(f"energy_max: {error}, got {energy_max!r}") from error
+        return require_quantity("energy_max", energy_max, "TeV")
     if energy_max is not None:
         return energy_max
     if "upper_energy" not in points.colnames or not np.isfinite(np.asarray(points["upper_energy"].value)).all():
-        raise ProdconfError("energy_max must be given, for the grid does not know the largest energy of every point")
+        raise ArgumentError("energy_max must be given, for the grid does not know the largest energy of every point")
     return points["upper_energy"]
 
 # %% ../../nbs/jobs/01_cost.ipynb #e080a835
@@ -204,33 +195,25 @@ def energy_moment(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an energy is not positive, a range is reversed, the shapes do not fit, or index or power is out of range.
     """
-    gammas, exponent = _numbers("index", index), require_scalar("power", power)
+    gammas, exponent = _numbers("index", index), require_scalar("power", power, low=-20, high=20)
     outside = (gammas < 0) | (gammas > 20)
     if outside.any():
-        raise ProdconfError(f"index must lie in [0, 20] (2 for a spectrum E^-2), got {gammas[outside][0]:g}")
-    if not -20 <= exponent <= 20:
-        raise ProdconfError(f"power must lie in [-20, 20], got {exponent:g}")
+        raise ArgumentError(f"index must lie in [0, 20] (2 for a spectrum E^-2), got {gammas[outside][0]:g}")
     given = {"energy_min": energy_min, "energy_max": energy_max}
     energies = {key: require_positive(key, require_array(key, given[key], "TeV")) for key in given}
     low, high, gamma = fit_together(**energies, index=gammas)
     wrong = high < low
     if wrong.any():
         pair = f"{high[wrong][0]:g} and {low[wrong][0]:g} TeV"
-        raise ProdconfError(f"energy_max must not be below energy_min, got {pair}")
+        raise ArgumentError(f"energy_max must not be below energy_min, got {pair}")
     span = np.log(high / low)
     mean: NDArray[np.float64] = low**exponent * exprel((1 - gamma + exponent) * span) / exprel((1 - gamma) * span)
     return mean
 
 # %% ../../nbs/jobs/01_cost.ipynb #da7a898c
-def _require_model(model: Any) -> None:
-    """Refuse what is no cost model."""
-    if not isinstance(model, CostModel):
-        raise ProdconfError(f"model must be a CostModel, got {type(model).__name__}")
-
-
 def shower_and_use_seconds(
     energy_min: ArrayLike, energy_max: ArrayLike, *, index: ArrayLike, model: CostModel
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -253,10 +236,11 @@ def shower_and_use_seconds(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         As `energy_moment`; or if `model` is no CostModel.
     """
-    _require_model(model)
+    if not isinstance(model, CostModel):
+        raise ArgumentError(f"model must be a CostModel, got {type(model).__name__}")
     mean = energy_moment(energy_min, energy_max, index=index, power=model.energy_power)
     return (
         model.seconds_per_shower + model.seconds_per_tev * mean,
@@ -288,12 +272,11 @@ def shower_seconds(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         As `energy_moment`; or if `n_use` is no whole positive number or `model` no CostModel.
     """
-    _require_model(model)
-    uses, power = _uses(n_use), model.energy_power
     per_shower, per_use = shower_and_use_seconds(energy_min, energy_max, index=index, model=model)
+    uses, power = _uses(n_use), model.energy_power
     mean = energy_moment(energy_min, energy_max, index=index, power=power)
     square = energy_moment(energy_min, energy_max, index=index, power=2 * power)
     uses, per_shower, per_use, variance = fit_together(
@@ -308,7 +291,7 @@ def _uses(n_use: Any) -> NDArray[np.float64]:
     values = _numbers("n_use", n_use)
     wrong = (values < 1) | (values != np.floor(values))
     if wrong.any():
-        raise ProdconfError(f"n_use must be a whole number of at least 1, got {values[wrong][0]:g}")
+        raise ArgumentError(f"n_use must be a whole number of at least 1, got {values[wrong][0]:g}")
     return values
 
 # %% ../../nbs/jobs/01_cost.ipynb #b6685a57
@@ -370,7 +353,7 @@ def simulation_cost(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         As `shower_seconds`; or if a number of events is negative or not finite, more events trigger than are thrown,
         or the shapes do not fit.
     """
@@ -398,9 +381,9 @@ def _trigger_bytes(n_triggers: ArrayLike | None, n_events: NDArray[np.float64], 
     given = require_positive("n_triggers", require_array("n_triggers", n_triggers), zero=True)
     triggers, events = fit_together(n_triggers=given, n_events=n_events)
     if triggers.shape != n_events.shape:
-        raise ProdconfError(f"n_triggers must fit the shape {n_events.shape} of the others, got {given.shape}")
+        raise ArgumentError(f"n_triggers must fit the shape {n_events.shape} of the others, got {given.shape}")
     many = triggers > events
     if many.any():
         pair = f"{triggers[many][0]:g} of {events[many][0]:g}"
-        raise ProdconfError(f"n_triggers must not exceed the events thrown, got {pair}")
+        raise ArgumentError(f"n_triggers must not exceed the events thrown, got {pair}")
     return triggers * model.bytes_per_trigger

@@ -18,7 +18,7 @@ from scipy.optimize import brentq, minimize_scalar, nnls
 from scipy.special import stdtrit
 
 from ..core.checks import require_array, require_path, require_scalar
-from ..core.errors import ProdconfError, ProdconfWarning
+from ..core.errors import ArgumentError, FileError, ProdconfWarning
 from .cost import COST_UNITS, CostModel, energy_moment, shower_seconds
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def read_job_logs(path: Any) -> QTable:
 
     Raises
     ------
-    ProdconfError
+    FileError
         If the file cannot be read, a column is missing, or a value is impossible.
     """
     from astropy.table import QTable
@@ -66,14 +66,14 @@ def read_job_logs(path: Any) -> QTable:
             if found := _HEADING.fullmatch(name):
                 table.rename_column(name, found[1])
                 table[found[1]].unit = found[2]
-        return _checked(QTable(table), f"logs {file}")
-    except ProdconfError:
-        raise
+        return _checked(QTable(table))
+    except ArgumentError as error:
+        raise FileError(file, str(error)) from error
     except (OSError, ValueError, TypeError, LookupError) as error:
-        raise ProdconfError(f"logs: {file} cannot be read as a table ({' '.join(str(error).split())[:100]})") from error
+        raise FileError(file, f"cannot be read as a table ({' '.join(str(error).split())[:100]})") from error
 
 # %% ../../nbs/jobs/05_logs.ipynb #19946974
-def _checked(table: Any, source: str = "logs") -> QTable:
+def _checked(table: Any) -> QTable:
     """Return the six columns of a table of logs in the units of the package, checked."""
     from astropy import units as u
     from astropy.table import QTable
@@ -81,19 +81,19 @@ def _checked(table: Any, source: str = "logs") -> QTable:
     names = getattr(table, "colnames", ())
     for name in _UNITS:
         if name not in names:
-            raise ProdconfError(f"{source} must have the column {name}, got {', '.join(names) or 'none'}")
+            raise ArgumentError(f"logs must have the column {name}, got {', '.join(names) or 'none'}")
     if not len(table):
-        raise ProdconfError(f"{source} must hold jobs, got an empty table")
-    plain = {name: _column(f"{source}: {name}", table[name], unit) for name, unit in _UNITS.items()}
+        raise ArgumentError("logs must hold jobs, got an empty table")
+    plain = {name: _column(f"logs: {name}", table[name], unit) for name, unit in _UNITS.items()}
     for name, default in _DEFAULTS.items():
         plain[name] = (
-            _column(f"{source}: {name}", table[name], "")
+            _column(f"logs: {name}", table[name], "")
             if name in names
-            else np.full(len(table), require_scalar(f"{source}: {name}", table.meta.get(name, default)))
+            else np.full(len(table), require_scalar(f"logs: {name}", table.meta.get(name, default)))
         )
     if (plain["spectral_index"] <= 0).all():
         plain["spectral_index"] = -plain["spectral_index"]
-    _check_rows(plain, source)
+    _check_rows(plain)
     kept = QTable({name: plain[name] * u.Unit(_UNITS[name]) if _UNITS.get(name) else plain[name] for name in plain})
     for name in ("n_showers", "n_use"):
         kept[name] = plain[name].astype(np.int64)
@@ -103,11 +103,11 @@ def _checked(table: Any, source: str = "logs") -> QTable:
 def _column(name: str, column: Any, unit: str) -> NDArray[np.float64]:
     """Read a column of one number in each row, without gaps."""
     if np.ma.is_masked(column) or np.ndim(column) != 1 or np.asarray(column).dtype.kind not in "iuf":
-        raise ProdconfError(f"{name} must be one number in every row, got {' '.join(repr(column).split())[:60]}")
+        raise ArgumentError(f"{name} must be one number in every row, got {' '.join(repr(column).split())[:60]}")
     return require_array(name, column if getattr(column, "unit", None) is not None else np.asarray(column), unit)
 
 
-def _check_rows(plain: dict[str, NDArray[np.float64]], source: str) -> None:
+def _check_rows(plain: dict[str, NDArray[np.float64]]) -> None:
     """Refuse impossible values; name the first row that holds one."""
     whole = {name: plain[name] == np.floor(plain[name]) for name in ("n_showers", "n_use")}
     rules = {
@@ -127,7 +127,7 @@ def _check_rows(plain: dict[str, NDArray[np.float64]], source: str) -> None:
         if not good.all():
             row = int(np.argmin(good))
             unit = _UNITS.get(name, "")
-            raise ProdconfError(f"{source}: {name} {rule}, got {plain[name][row]:g}{unit and ' ' + unit} in row {row}")
+            raise ArgumentError(f"logs: {name} {rule}, got {plain[name][row]:g}{unit and ' ' + unit} in row {row}")
 
 # %% ../../nbs/jobs/05_logs.ipynb #31666a17
 @dataclass(frozen=True, eq=False)
@@ -268,7 +268,7 @@ def _settle(jobs: _Jobs, spare: int, given: float | None) -> _State:
         if np.allclose(expected, last, rtol=1e-8, atol=0):
             return _State(power, times, square, mean, renewed)
         last = expected
-    raise ProdconfError("logs: the fit does not settle; the jobs contradict each other")
+    raise ArgumentError("logs: the fit does not settle; the jobs contradict each other")
 
 # %% ../../nbs/jobs/05_logs.ipynb #b9cfdd1e
 SPARE_JOBS = 2  # more than constants, at least
@@ -282,18 +282,18 @@ MOST_COST_ERROR = 0.2  # relative, half of the central 68 % of a predicted cost
 def _require_support(jobs: _Jobs, n_constants: int, n_energies: int) -> None:
     """Refuse logs that cannot tell the constants apart, whatever their times."""
     if jobs.seconds.size < n_constants + SPARE_JOBS:
-        raise ProdconfError(
+        raise ArgumentError(
             f"logs must hold at least {n_constants + SPARE_JOBS} jobs for {n_constants} constants, "
             f"got {jobs.seconds.size}"
         )
     ranges = np.unique(np.stack([jobs.low, jobs.high, jobs.index]), axis=1).shape[1]
     if ranges < n_energies:
-        raise ProdconfError(
+        raise ArgumentError(
             f"logs must hold at least {n_energies} different ranges of energy (or spectra) "
             f"to tell {n_constants} constants apart, got {ranges}"
         )
     if jobs.uses.size < n_constants:
-        raise ProdconfError(
+        raise ArgumentError(
             f"logs must hold at least {n_constants} combinations of energies and uses "
             f"to tell shower and use apart, got {jobs.uses.size}; log the same energies with two numbers of uses"
         )
@@ -306,7 +306,7 @@ def _require_rise(jobs: _Jobs, state: _State) -> None:
     level, left = nnls(root[:, None] * flat, root * means)[1], _times(jobs, total, means, state.power)[1]
     rise = max(level**2 - left**2, 0.0)
     if rise < LEAST_RISE:
-        raise ProdconfError(
+        raise ArgumentError(
             f"logs: the time of a shower must rise with energy, got a rise of {np.sqrt(rise):.1f} standard "
             f"deviations, less than {np.sqrt(LEAST_RISE):.0f}"
         )
@@ -329,7 +329,7 @@ def _require_kinship(jobs: _Jobs, given: float | None) -> None:
     if far.any():
         row = int(np.argmax(np.abs(ratio) * far))
         took, expected = (float(each[row] * jobs.showers[row]) for each in (jobs.seconds, mean))
-        raise ProdconfError(
+        raise ArgumentError(
             f"logs: no job may be off the others by more than a factor of {factor:.2g}, got {took:.4g} s in row {row} "
             f"where {expected:.4g} s are expected ({int(far.sum())} such in all); leave out jobs that failed or are of "
             "another kind"
@@ -340,7 +340,7 @@ def _require_agreement(state: _State) -> None:
     """Refuse jobs that scatter too much about the fit."""
     scatter = np.sqrt(state.square)
     if scatter > MOST_SCATTER:
-        raise ProdconfError(
+        raise ArgumentError(
             f"logs: jobs must scatter by at most {MOST_SCATTER:.0%} about the best fit, got {scatter:.0%}"
         )
 
@@ -370,7 +370,7 @@ def _covariance(jobs: _Jobs, state: _State, model: CostModel, names: tuple[str, 
     scale = np.sqrt((rows**2).sum(axis=0))
     values = svdvals(rows / scale)
     if values[-1] < 1e-6 * values[0]:
-        raise ProdconfError(
+        raise ArgumentError(
             f"logs must tell {', '.join(names)} apart, got {jobs.uses.size} combinations of energies and uses that "
             "do not; log the same energies with two numbers of uses, and more ranges of energy"
         )
@@ -452,7 +452,7 @@ class CostFit:
 
         Raises
         ------
-        ProdconfError
+        ArgumentError
             As `shower_seconds`; or if the logs hold one number of uses and another is asked for.
         """
         seconds, _ = shower_seconds(energy_min, energy_max, n_use=n_use, index=index, model=self.model)
@@ -461,7 +461,7 @@ class CostFit:
         uses = np.asarray(n_use, dtype=np.float64)
         other = uses[uses != self.n_use[0]]
         if len(self.n_use) == 1 and other.size:
-            raise ProdconfError(f"n_use must be {self.n_use[0]}, the only number in the logs, got {other[0]:g}")
+            raise ArgumentError(f"n_use must be {self.n_use[0]}, the only number in the logs, got {other[0]:g}")
         if (low < self.energy_min * (1 - 1e-9)).any() or (high > self.energy_max * (1 + 1e-9)).any():
             ends = f"{self.energy_min:g} to {self.energy_max:g} TeV"
             warnings.warn(f"cost beyond the energies of the logs ({ends})", ProdconfWarning, stacklevel=2)
@@ -474,7 +474,7 @@ def _require_certainty(fit: CostFit) -> None:
     """Refuse an exponent or a cost that is too uncertain."""
     power, error = fit.model.energy_power, fit.uncertainties.get("energy_power", 0.0)
     if error > MOST_POWER_ERROR or (error and not POWERS[0] + 1e-3 < power < POWERS[1] - 1e-3):
-        raise ProdconfError(
+        raise ArgumentError(
             f"logs: energy_power must be known to {MOST_POWER_ERROR:g} and lie within {POWERS[0]:g} to {POWERS[1]:g}, "
             f"got {power:.2f} ± {error:.2g}; log narrower ranges of energy, or give it"
         )
@@ -484,7 +484,7 @@ def _require_certainty(fit: CostFit) -> None:
     share = sigma / seconds
     if share.max() > MOST_COST_ERROR:
         row, column = np.unravel_index(int(share.argmax()), share.shape)
-        raise ProdconfError(
+        raise ArgumentError(
             f"logs: the predicted cost must be known to {MOST_COST_ERROR:.0%}, got {share.max():.0%} "
             f"at {energy[row, 0]:.3g} TeV with {fit.n_use[column]} uses; log more jobs near that energy"
         )
@@ -525,7 +525,7 @@ def fit_cost(logs: QTable, *, energy_power: float | None = None) -> CostFit:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a value is impossible, or the logs do not support a fit: too few jobs or ranges of energy, constants that
         cannot be told apart, a cost that does not rise with energy, jobs that scatter too much, or an exponent or
         a predicted cost that is too uncertain.
@@ -571,13 +571,13 @@ def plot_fit(fit: CostFit, logs: QTable) -> Figure:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If `fit` is no CostFit, or the logs are no logs.
     """
     from matplotlib.figure import Figure
 
     if not isinstance(fit, CostFit):
-        raise ProdconfError(f"fit must be a CostFit (of fit_cost), got {type(fit).__name__}")
+        raise ArgumentError(f"fit must be a CostFit (of fit_cost), got {type(fit).__name__}")
     jobs, power = _jobs_of(_checked(logs)), fit.model.energy_power
     place, energy = jobs.moment(power) ** (1 / power), np.geomspace(fit.energy_min, fit.energy_max, 60)
     figure = Figure(figsize=(4.8, 3.4), layout="constrained")
