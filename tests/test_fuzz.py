@@ -22,6 +22,7 @@ from prodconf.toys.sample import sample_metrics
 
 CHARACTERS = np.frombuffer(b"0123456789-.,:[]{}&*!?|>%@'\"# \n\tnaeE", dtype=np.uint8)
 LIMITS = [f"corsika_limits_v0.{generation}.ecsv" for generation in (16, 19, 32, 33)]
+QUARTER = pytest.mark.parametrize("share", [0.25, pytest.param(1.0, marks=pytest.mark.long)], ids=["quarter", "all"])
 DL2 = [f"prod6_LaPalma-{zenith}deg_gamma_cone.N.Am-4LSTs09MSTs_ID0_reduced.fits" for zenith in (20, 40, 60)]
 
 
@@ -93,11 +94,12 @@ def _use_dl2(path):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_dl2_of_the_sample(small_sample, tmp_path, packed):
+@QUARTER
+def test_dl2_of_the_sample(small_sample, tmp_path, packed, share):
     content = small_sample.dl2_events[0].read_bytes()
     path = tmp_path / ("bad.fits.gz" if packed else "bad.fits")
     content = gzip.compress(content) if packed else content
-    assert attack(path, content, _use_dl2, rounds=40, seed=1 + packed, name="bad.fits") > 15
+    assert attack(path, content, _use_dl2, rounds=round(40 * share), seed=1 + packed, name="bad.fits") > 15 * share - 2
 
 
 @pytest.mark.parametrize("use", [_use_dl2, inspect_file])
@@ -112,9 +114,13 @@ def test_damaged_before_it_was_compressed(small_sample, tmp_path, use):
 
 
 @pytest.mark.parametrize("name", DL2)
-def test_dl2_of_a_real_production(shared_data, tmp_path, name):
+@QUARTER
+def test_dl2_of_a_real_production(shared_data, tmp_path, name, share):
     content = (shared_data / "dl2" / name).read_bytes()
-    assert attack(tmp_path / "bad.fits", content, _use_dl2, rounds=12, seed=3, name="bad.fits") > 2
+    assert (
+        attack(tmp_path / "bad.fits", content, _use_dl2, rounds=round(12 * share), seed=3, name="bad.fits")
+        > 2 * share - 2
+    )
 
 
 def _use_limits(path):
@@ -123,24 +129,40 @@ def _use_limits(path):
 
 
 @pytest.mark.parametrize("name", LIMITS)
-def test_limits(shared_data, tmp_path, name):
+@QUARTER
+def test_limits(shared_data, tmp_path, name, share):
     content = (shared_data / "limits" / name).read_bytes()
-    assert attack(tmp_path / "bad.ecsv", content, _use_limits, rounds=50, seed=4, text=True, name="bad.ecsv") > 10
+    assert (
+        attack(
+            tmp_path / "bad.ecsv", content, _use_limits, rounds=round(50 * share), seed=4, text=True, name="bad.ecsv"
+        )
+        > 10 * share - 2
+    )
 
 
 @pytest.mark.parametrize("real", [False, True])
-def test_metrics(small_sample, request, tmp_path, real):
+@QUARTER
+def test_metrics(small_sample, request, tmp_path, real, share):
     source = (
         request.getfixturevalue("shared_data") / "configuration/metrics_v0.16.yml" if real else small_sample.metrics
     )
     content = source.read_bytes()
-    assert attack(tmp_path / "bad.yml", content, read_metrics, rounds=150, seed=5, text=True, name="bad.yml") > 50
+    assert (
+        attack(
+            tmp_path / "bad.yml", content, read_metrics, rounds=round(150 * share), seed=5, text=True, name="bad.yml"
+        )
+        > 50 * share - 2
+    )
 
 
-def test_configuration(small_sample, tmp_path):
+@QUARTER
+def test_configuration(small_sample, tmp_path, share):
     content = small_sample.configuration.read_bytes()
     path = tmp_path / "bad.yml"
-    assert attack(path, content, read_configuration, rounds=200, seed=6, text=True, name="bad.yml") > 50
+    assert (
+        attack(path, content, read_configuration, rounds=round(200 * share), seed=6, text=True, name="bad.yml")
+        > 50 * share - 2
+    )
 
 
 # --- the whole job on what can still be read --------------------------------------------------------------------------
@@ -150,6 +172,7 @@ def _plan(path):
     assert not np.isinf(plan.grid["n_events"]).any()
 
 
+@pytest.mark.long
 def test_plan_from_a_damaged_configuration(small_sample, tmp_path):
     for name in (small_sample.reduced_events[0], small_sample.dl2_events[0], small_sample.metrics):
         shutil.copy(name, tmp_path)
@@ -162,6 +185,7 @@ def test_plan_from_a_damaged_configuration(small_sample, tmp_path):
     assert attack(path, content, _plan, rounds=25, seed=7, text=True) > 5
 
 
+@pytest.mark.long
 def test_plan_from_damaged_dl2(small_sample, tmp_path, shared_data):
     shutil.copy(shared_data / "limits/corsika_limits_v0.33.ecsv", tmp_path / "limits.ecsv")
     shutil.copy(small_sample.metrics, tmp_path / "metrics.yml")
@@ -177,6 +201,7 @@ def test_plan_from_damaged_dl2(small_sample, tmp_path, shared_data):
     assert attack(tmp_path / "bad.fits", content, _plan, rounds=40, seed=8, name="bad.fits") > 5
 
 
+@pytest.mark.long
 def test_plan_from_damaged_limits(shared_data, tmp_path):
     plan = {"limits_table": "bad.ecsv", "sub_arrays": {"CTAO-North-Alpha": {}}}
     (tmp_path / "plan.yml").write_text(yaml.safe_dump(plan))

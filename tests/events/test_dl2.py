@@ -268,7 +268,7 @@ def test_missing_tables_columns_rows_and_files(sample, tmp_path):
         with pytest.raises(ProdconfError, match=f"table {table}: has no column {column}"):
             DL2File(changed(sample, drop))
     for table in ("EVENTS", "SIMULATED EVENTS", "RUNHEADER"):
-        with pytest.raises(ProdconfError, match=f"{table} has no rows"):
+        with pytest.raises(ProdconfError, match=f"{table}: has no rows"):
             DL2File(changed(sample, lambda h, t=table: h[t].__setattr__("data", h[t].data[:0])))
     (tmp_path / "empty.fits").touch()
     (tmp_path / "text.fits").write_text("not a FITS file at all\n" * 100)

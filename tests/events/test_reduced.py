@@ -104,7 +104,7 @@ def production(tmp_path, request):
 
 
 # --- round trips -----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("chunk", [262_144, 50, 7, 1])
+@pytest.mark.parametrize("chunk", [262_144, 50, 7, pytest.param(1, marks=pytest.mark.long)])
 def test_round_trip(production, chunk):
     path, columns, kept, bits = production
     read, sets, _, n_rows = gathered(path, chunk)
@@ -485,7 +485,7 @@ def test_values_of_rows_that_did_not_trigger(production, column, value, seen):
 @pytest.mark.parametrize("chunk", [10**6, 17, 1])
 @pytest.mark.parametrize("distance", [1, 40])
 def test_duplicates_are_refused(tmp_path, chunk, distance):
-    columns, kept, bits = events(np.random.default_rng(12))
+    columns, kept, bits = events(np.random.default_rng(12), n_showers=20)
     n = len(columns["energy"])
     twice = np.sort(np.r_[np.arange(n), kept[3]]) if distance == 1 else np.r_[np.arange(n), kept[3]]
     path = write(tmp_path / "a.hdf5", columns, kept, bits, order=twice)
@@ -570,8 +570,12 @@ def as_older(source, target, *, status):
     return target
 
 
+QUARTER = pytest.mark.parametrize("share", [0.25, pytest.param(1.0, marks=pytest.mark.long)], ids=["quarter", "all"])
+
+
+@QUARTER
 @pytest.mark.parametrize("layout", ["newest", "v0.34", "v0.17", "v0.16", "fits", "gz"])
-def test_damage_of_written_files(production, tmp_path, monkeypatch, layout):
+def test_damage_of_written_files(production, tmp_path, monkeypatch, layout, share):
     """Only success or a ProdconfError, whatever is broken."""
     monkeypatch.setattr(event_tables, "_SECONDS", 2.0)
     path, *_ = production
@@ -582,8 +586,8 @@ def test_damage_of_written_files(production, tmp_path, monkeypatch, layout):
     elif layout != "newest":
         path = as_older(path, tmp_path / "older.h5", status="complete" if layout == "v0.34" else None)
     assert inspect_file(path).n_showers
-    sentences = outcomes(path, tmp_path, n=60, seed=13)
-    assert len(sentences) > 5
+    sentences = outcomes(path, tmp_path, n=round(60 * share), seed=13)
+    assert len(sentences) > 5 * share
 
 
 SAMPLES = [
@@ -596,12 +600,13 @@ SAMPLES = [
 ]
 
 
+@QUARTER
 @pytest.mark.parametrize("name", SAMPLES)
-def test_damage_of_samples(shared_data, tmp_path, monkeypatch, name):
+def test_damage_of_samples(shared_data, tmp_path, monkeypatch, name, share):
     """The same of every real file."""
     monkeypatch.setattr(event_tables, "_SECONDS", 2.0)
-    sentences = outcomes(shared_data / f"reduced_events/{name}.hdf5", tmp_path, n=40, seed=14)
-    assert len(sentences) > 5
+    sentences = outcomes(shared_data / f"reduced_events/{name}.hdf5", tmp_path, n=round(40 * share), seed=14)
+    assert len(sentences) > 5 * share
 
 
 def test_every_sample_is_damaged_somewhere(shared_data):
@@ -735,7 +740,7 @@ def test_memory_is_set_by_the_chunk(tmp_path):
     import tracemalloc
 
     peaks = []
-    for n_showers in (8_000, 32_000):
+    for n_showers in (4_000, 16_000):
         columns, kept, bits = events(np.random.default_rng(15), n_files=1, n_showers=n_showers, n_uses=5)
         path = write(tmp_path / f"{n_showers}.hdf5", columns, kept[: n_showers // 4], bits[: n_showers // 4])
         del columns

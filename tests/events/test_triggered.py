@@ -278,11 +278,12 @@ def test_a_damaged_cache_is_told_and_made_again(file, cache, monkeypatch, how):
     assert joined(triggered_blocks(file, cache=cache)) == truth
 
 
-def test_damage_of_any_kind_never_changes_the_events(file, cache):
+@pytest.mark.parametrize("rounds", [15, pytest.param(60, marks=pytest.mark.long)])
+def test_damage_of_any_kind_never_changes_the_events(file, cache, rounds):
     truth = joined(triggered_blocks(file, cache=cache))
     path, rng = events_file(cache), np.random.default_rng(4)
     sound = path.read_bytes()
-    for _ in range(60):
+    for _ in range(rounds):
         data = bytearray(sound)
         for place in rng.integers(0, len(data), rng.integers(1, 4)):
             data[place] ^= int(rng.integers(1, 256))
