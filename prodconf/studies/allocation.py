@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import QTable
 from numpy.typing import NDArray
 
 from ..core.checks import require_scalar, require_whole
-from ..core.drawing import amount, log_axis, new_axes, span
+from ..core.drawing import amount, log_axis, new_axes
 from ..core.errors import ArgumentError, ProdconfError
 from ..events.dl2 import DL2File
 from ..jobs.cost import CostModel, cost_entry, read_cost_model
@@ -36,7 +35,7 @@ from prodconf.plan.slices import (
 from ..plan.summary import ProductionPlan
 from ..precision.counts import EventCounts
 from ..precision.pilots import PilotStatistics
-from ..precision.shower_reuse import advise, shower_reuse
+from ..precision.shower_reuse import BestNumberOfUses, ThrownSlices, recommend_uses, shower_reuse
 from .pilots import StudyPilots, choose, evaluate
 from .settings import AS_PLANNED, StudySettings, limits_remarks, plan_anew
 
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'MOST_USES', 'AllocationStudy', 'needed_by', 'plot_allocation', 'allocation_study']
+__all__ = ['Array', 'AllocationStudy', 'needed_by', 'plot_allocation', 'allocation_study']
 
 # %% ../../nbs/studies/06_allocation.ipynb #622c75d5
 @dataclass(frozen=True, eq=False)
@@ -77,8 +76,8 @@ class AllocationStudy:
         Its processor time in h and the 68 % band from the pilot's own uncertainty.
     best : numpy.ndarray or None
         With a budget: uncertainty over target of each bin that is least in the mean square, shape (n,).
-    advice : QTable or None
-        Best number of uses of a shower in each slice, from `advise`; None where the pilot used its showers once.
+    advice : tuple of BestNumberOfUses
+        Of each slice; none where the pilot used its showers once.
     notes : tuple of str
     """
 
@@ -94,7 +93,7 @@ class AllocationStudy:
     estimate: Allocation
     needed: Band
     best: Array | None
-    advice: QTable | None
+    advice: tuple[BestNumberOfUses, ...]
     notes: tuple[str, ...]
 
     @property
@@ -116,7 +115,11 @@ class AllocationStudy:
     @property
     def sentences(self) -> list[str]:
         """What the table does not say."""
-        return [*(_costs(self) if self.settings.budget is None else _reaches(self)), *_uses(self), *self.notes]
+        return [
+            *(_costs(self) if self.settings.budget is None else _reaches(self)),
+            *(one.reason for one in self.advice),
+            *self.notes,
+        ]
 
     @property
     def figure(self) -> Figure:
@@ -205,40 +208,19 @@ def _reaches(study: AllocationStudy) -> list[str]:
     ]
 
 # %% ../../nbs/studies/06_allocation.ipynb #36fdd5fd
-def _advice(file: DL2File, counts: EventCounts, found: Allocation, model: CostModel, radius: float) -> QTable | None:
-    """Ask how often showers should be used in the slices; in all of them together, where one has no bin of its own."""
+def _advice(
+    file: DL2File, counts: EventCounts, found: Allocation, model: CostModel, radius: float
+) -> tuple[BestNumberOfUses, ...]:
+    """Ask how often a shower should be used in each slice; nothing where the pilot used its showers once."""
     if file.n_use < 2:
-        return None
-    there, reuse = np.flatnonzero(found.n_events[0] > 0), shower_reuse(file, counts)
-    ends = np.append(found.energy_min[0, there], found.energy_max[0, there[-1]])
-    near = np.abs(np.log(reuse.energy_edges)[:, None] - np.log(ends)).argmin(axis=0)
-    index = found.index[0, there]
-    if (np.diff(near) < 1).any():
-        near, index = np.array([near[0], max(near[-1], near[0] + 1)]), index[found.seconds[0, there].argmax()]
-    uses = int(found.n_use[0, found.seconds[0].argmax()])
-    today = uses if uses <= MOST_USES else None
-    return advise(reuse, model, edges=reuse.energy_edges[near], index=index, radius=radius, n_use=today)
-
-
-def _uses(study: AllocationStudy) -> list[str]:
-    """Say how often a shower is best used, and why."""
-    if study.advice is None:
-        return ["The pilot used each shower once, so it cannot tell how often a production should use one."]
-    words = []
-    for row in study.advice:
-        where = f"{row['energy_min'].value:.3g}–{row['energy_max'].value:.3g} TeV"
-        if row["status"] == "undetermined":
-            words.append(f"How often a shower is best used from {where} the pilot cannot tell.")
-            continue
-        band = span([row["n_use_low"], row["n_use_high"]])
-        spent, each = row["time_per_shower"].value, row["time_per_use"].value
-        gain = f"against {row['n_use']} uses this saves {max(row['saving'], 0.0):.1%}"
-        words.append(
-            f"From {where} a shower is best used {row['n_use_best']:.0f} times ({band} with the pilot's uncertainty): "
-            f"it takes {spent:.3g} s and each use {each:.3g} s, and two uses are alike with a correlation of "
-            f"{row['correlation']:.2g}; {gain}."
-        )
-    return words
+        return ()
+    reuse, advice = shower_reuse(file, counts), []
+    for s in np.flatnonzero(found.n_events[0] > 0):
+        ends = np.array([found.energy_min[0, s], found.energy_max[0, s]])
+        first, last = np.abs(np.log(reuse.energy_edges)[:, None] - np.log(ends)).argmin(axis=0)
+        edges = reuse.energy_edges[[min(first, reuse.energy_edges.size - 2), max(last, first + 1)]]
+        advice.append(recommend_uses(reuse, model, ThrownSlices(edges, float(found.index[0, s]), radius)))
+    return tuple(advice)
 
 # %% ../../nbs/studies/06_allocation.ipynb #1ad62a8d
 def plot_allocation(study: AllocationStudy) -> Figure:
@@ -291,7 +273,6 @@ def _set_ends(study: AllocationStudy, axes: Any, heights: Array, least: float) -
 # %% ../../nbs/studies/06_allocation.ipynb #907ba32b
 _MOST_SLICES = 8
 _BUDGETS = (1e-6, 1e12)  # h
-MOST_USES = 20  # that CORSIKA takes
 
 
 def _index(index: Any) -> float | str:
@@ -459,6 +440,6 @@ def _divided(pilots: StudyPilots, pointing: Pointings, model: CostModel, taken: 
         estimate=estimate,
         needed=hours_band(estimate, pointing),
         best=best,
-        advice=None,
+        advice=(),
         notes=(),
     )

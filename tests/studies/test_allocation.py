@@ -16,7 +16,7 @@ from prodconf.plan.configuration import Allocation
 from prodconf.plan.pointings import production_ranges
 from prodconf.plan.proposal import pointings_of, propose
 from prodconf.plan.slices import best_uncertainties, cheapest_slices, floor_seconds, scaled, spectrum
-from prodconf.precision.shower_reuse import advise, shower_reuse
+from prodconf.precision.shower_reuse import ThrownSlices, recommend_uses, shower_reuse
 from prodconf.studies.allocation import allocation_study, needed_by
 from prodconf.studies.pilots import evaluate
 from prodconf.studies.settings import StudySettings, plan_anew
@@ -278,22 +278,15 @@ def test_table_sentences_and_figure(pilots, budget):
 
 
 def test_the_best_number_of_uses_is_that_of_the_advisor(pilots, plain):
-    """Slice by slice, on the disc of the study; what is said of it names number, times and correlation."""
-    file, there = pilots.inputs.files[0][0], plain.proposed.n_events[0] > 0
-    ends = np.append(plain.proposed.energy_min[0, there], plain.proposed.energy_max[0, there][-1])
-    known = file.energy_edges[np.abs(np.log(file.energy_edges)[:, None] - np.log(ends)).argmin(axis=0)]
-    index, radius = plain.proposed.index[0, there], plain.settings.radius
-    other = advise(shower_reuse(file), pilots.inputs.cost, edges=known, index=index, radius=radius)
-    for name in ("n_use_best", "n_use_low", "n_use_high", "correlation", "cpu_time_best"):
-        np.testing.assert_array_equal(plain.advice[name], other[name], err_msg=name)
-    words = [one for one in plain.sentences if "best used" in one]
-    assert len(words) == len(other)
-    assert all(f"best used {row['n_use_best']:.0f} times" in one for row, one in zip(other, words, strict=True))
-
-
-def test_uses_that_corsika_does_not_take_are_compared_with_the_pilots(pilots):
-    assert (allocation_study(pilots, StudySettings(n_use=50)).advice["n_use"] == shared.N_USE).all()
-    assert (allocation_study(pilots, StudySettings(n_use=3)).advice["n_use"] == 3).all()
+    """Slice by slice, on the disc of the study, with the reason among the sentences."""
+    file, there = pilots.inputs.files[0][0], np.flatnonzero(plain.proposed.n_events[0] > 0)
+    assert len(plain.advice) == there.size
+    for s, found in zip(there, plain.advice, strict=True):
+        ends = np.array([plain.proposed.energy_min[0, s], plain.proposed.energy_max[0, s]])
+        known = file.energy_edges[np.abs(np.log(file.energy_edges)[:, None] - np.log(ends)).argmin(axis=0)]
+        thrown = ThrownSlices(known, plain.proposed.index[0, s], plain.settings.radius)
+        assert found == recommend_uses(shower_reuse(file), pilots.inputs.cost, thrown)
+        assert found.reason in plain.sentences
 
 
 def test_slices_that_cost_more_than_one_spectrum_are_said_to(pilots):
