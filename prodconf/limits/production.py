@@ -23,11 +23,10 @@ from typing import Any
 from ..core.checks import require_path
 from ..core.errors import ProdconfError, ProdconfWarning
 from ..core.files import expand_files
-from ..events._hdf5_blocks import use_threads
 from ..events.groups import PilotGroup, group_files
 from ..events.reduced import FileOverview
 from ..events.sub_arrays import SubArray, require_sub_arrays
-from ..events.tables import sound_states, trust, unsound
+from ..events.tables import sound_states, trust, unsound, use_threads
 from ..events.triggered import cached_overview, is_kept, known_overview, tidy_cache
 from ..formulas.loss_tails import CapacityError
 from prodconf.limits.pilots import (

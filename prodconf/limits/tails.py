@@ -5,7 +5,6 @@
 # %% ../../nbs/limits/01_tails.ipynb #034d6a2e
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import require_finite, require_positive, require_probability
-from ..core.errors import ProdconfError
+from ..core.checks import require_edges, require_finite, require_positive, require_probability
+from ..core.errors import ArgumentError
 from ..formulas.loss_tails import CapacityError, TailSummary, loss_bound
 
 Array = NDArray[np.float64]
@@ -46,33 +45,13 @@ def _cells(energy: Array) -> NDArray[np.int64]:
     return cells
 
 # %% ../../nbs/limits/01_tails.ipynb #97599684
-_UNIT = 30  # weights in the bins are multiples of 2**-30
-_LIMB = 26
-
-
 _STARTS = _CELLS[:-1] - _CELLS[0]
 
 
-def _counted(cells: NDArray[np.int64], weight: Array | None = None) -> NDArray[Any]:
+def _counted(cells: NDArray[np.int64], weight: Array | None = None) -> Array:
     """Return the number of events, or the sum of weights, per bin of energy."""
     fine = np.bincount(cells, weights=weight, minlength=int(_CELLS[-1] - _CELLS[0]))
-    return np.asarray(np.add.reduceat(fine, _STARTS))
-
-
-def _weighed(cells: NDArray[np.int64], weight: Array) -> list[int]:
-    """Return the exact sum of the rounded weights per bin of energy, in units of 2**-30."""
-    sums, rest, shift = [0] * _STARTS.size, np.rint(np.ldexp(weight, _UNIT)), 0
-    while rest.any():
-        high = np.floor(np.ldexp(rest, -_LIMB))
-        parts = _counted(cells, rest - np.ldexp(high, _LIMB)).tolist()
-        sums = [total + (int(part) << shift) for total, part in zip(sums, parts, strict=True)]
-        rest, shift = high, shift + _LIMB
-    return sums
-
-
-def _plus(one: Sequence[int], other: Sequence[int]) -> list[int]:
-    """Add two lists of whole numbers."""
-    return [a + b for a, b in zip(one, other, strict=True)]
+    return np.add.reduceat(fine, _STARTS).astype(np.float64)
 
 # %% ../../nbs/limits/01_tails.ipynb #002fc93e
 class EventRows(NamedTuple):
@@ -238,7 +217,7 @@ def _checked_weight(weight: ArrayLike | None) -> Array | None:
         return None
     array = require_positive("weight", weight, zero=True)
     if array.max(initial=0.0) > 1e150 or array.min(initial=1.0, where=array > 0) < 1e-150:
-        raise ProdconfError(f"weight must be 0 or lie in [1e-150, 1e150], got {array.min():g} to {array.max():g}")
+        raise ArgumentError(f"weight must be 0 or lie in [1e-150, 1e150], got {array.min():g} to {array.max():g}")
     return None if (array == 1).all() else array
 
 
@@ -248,16 +227,16 @@ def _block(
     """Return checked rows of positive weight."""
     values = _finite("energy", energy)
     if values.min(initial=1.0) <= 0:
-        raise ProdconfError(f"energy must be positive, got {values.min():g}")
+        raise ArgumentError(f"energy must be positive, got {values.min():g}")
     keys = np.asarray(shower)
     if keys.dtype.kind not in "iu":
-        raise ProdconfError(f"shower must be whole numbers, got type {keys.dtype}")
+        raise ArgumentError(f"shower must be whole numbers, got type {keys.dtype}")
     far = np.broadcast_to(0.0, values.shape) if radius is None else _finite("radius", radius)
     ones = np.broadcast_to(1.0, values.shape) if weight is None else weight
     rows = EventRows(values, far, _finite("viewcone", viewcone), ones, keys.astype(np.int64, copy=False))
     if values.ndim != 1 or any(column.shape != values.shape for column in rows):
         shapes = ", ".join(str(column.shape) for column in rows)
-        raise ProdconfError(f"energy, radius, viewcone, weight and shower must be lists of one length, got {shapes}")
+        raise ArgumentError(f"energy, radius, viewcone, weight and shower must be lists of one length, got {shapes}")
     return rows if weight is None or weight.all() else rows.take(np.flatnonzero(weight))
 
 # %% ../../nbs/limits/01_tails.ipynb #54fb07e1
@@ -333,19 +312,68 @@ def _effective(rows: EventRows, union: _Union, total: float) -> float:
     design = np.sum(np.bincount(shower, weights=weight) ** 2) / np.sum(weight**2)
     return float(sample.sum() / (sample**2).sum() * total / design)
 
-# %% ../../nbs/limits/01_tails.ipynb #6f79de13
-class _Tails:
-    """Tails of some quantities and the totals of the events."""
+# %% ../../nbs/limits/01_tails.ipynb #21158d5e
+_PIECE = 1 << 16
 
-    def __init__(self, *, capacity: int, quantities: Sequence[str] = tuple(QUANTITIES)) -> None:
-        if isinstance(capacity, bool) or not isinstance(capacity, (int, np.integer)) or capacity < 1:
-            raise ProdconfError(f"capacity must be a whole number above 0, got {capacity!r}")
-        if not quantities or not set(quantities) <= set(QUANTITIES):
-            raise ProdconfError(f"quantities must be some of {', '.join(QUANTITIES)}, got {quantities!r}")
+
+def _require_settings(capacity: Any, quantities: Sequence[str]) -> None:
+    """Refuse a capacity below 1, and quantities that are none."""
+    if isinstance(capacity, bool) or not isinstance(capacity, (int, np.integer)) or capacity < 1:
+        raise ArgumentError(f"capacity must be a whole number above 0, got {capacity!r}")
+    if not quantities or not set(quantities) <= set(QUANTITIES):
+        raise ArgumentError(f"quantities must be some of {', '.join(QUANTITIES)}, got {quantities!r}")
+
+
+def _in_slices(energy: Array, edges: Array) -> NDArray[np.intp]:
+    """Return the slice of each energy; a slice holds its lower edge, the last one both."""
+    place = np.searchsorted(edges, energy, side="right") - 1
+    place[energy == edges[-1]] = edges.size - 2
+    return place
+
+
+class EventTails:
+    """
+    Mergeable summary of the triggered events of one sub-array.
+
+    Two summaries of the same events are equal (`==`), however the events were divided and merged: the kept events to
+    the bit, sums of weights to 1e-12.
+
+    Parameters
+    ----------
+    capacity : int
+        Events kept of each tail.
+    quantities : sequence of str
+        Some of energy (lowest), radius and viewcone (highest).
+    slice_edges : array_like, optional
+        Increasing energies in TeV; `slices` then holds the tails of radius and view cone of each slice.
+        A slice holds its lower edge; the last one both.
+
+    Attributes
+    ----------
+    n_events : int
+        Events of positive weight that were added.
+    sum_weights : float
+        Sum of the weights; whole and exact for unit weights.
+    counts, counts_squared : numpy.ndarray
+        Sums of weights and of squared weights per bin of `ENERGY_EDGES`, shape (240,).
+    slices : tuple of EventTails
+        One summary per slice.
+    """
+
+    def __init__(
+        self, *, capacity: int, quantities: Sequence[str] = tuple(QUANTITIES), slice_edges: ArrayLike | None = None
+    ) -> None:
+        _require_settings(capacity, quantities)
         self._asked = tuple(name for name in QUANTITIES if name in quantities)
         self._store = _Store(int(capacity), self._asked)
-        self.n_events = 0
-        self.sum_weights = 0.0
+        self.n_events, self.sum_weights = 0, 0.0
+        self.counts, self.counts_squared = np.zeros(_STARTS.size), np.zeros(_STARTS.size)
+        self.slice_edges: Array | None = None
+        self.slices: tuple[EventTails, ...] = ()
+        if slice_edges is not None:
+            self.slice_edges = require_positive("slice_edges", require_edges("slice_edges", slice_edges, "TeV"))
+            others = [name for name in self._asked if name != "energy"]
+            self.slices = tuple(EventTails(capacity=capacity, quantities=others) for _ in self.slice_edges[1:])
 
     @property
     def capacity(self) -> int:
@@ -362,43 +390,37 @@ class _Tails:
         """All kept events, in an order that depends on nothing but the events."""
         return self._store.ordered()
 
-    def _take(self, rows: EventRows, sum_weights: float, n_events: int, radius_known: bool) -> None:
-        """Add checked rows that stand for some events."""
-        if not radius_known and "radius" in self.quantities and n_events:
-            self._store.drop_radius()
-        if "radius" not in self.quantities:
-            rows = rows._replace(radius=np.broadcast_to(0.0, rows.energy.shape))
-        self.n_events += n_events
-        self.sum_weights += sum_weights
-        self._store.push(rows)
+    def add(
+        self,
+        energy: ArrayLike,
+        radius: ArrayLike | None,
+        viewcone: ArrayLike,
+        *,
+        weight: ArrayLike | None = None,
+        shower: ArrayLike,
+    ) -> None:
+        """
+        Add events.
 
-    def _include(self, other: _Tails) -> None:
-        """Add the events of another summary."""
-        if (other.capacity, other._asked) != (self.capacity, self._asked):
-            raise ProdconfError(
-                "summaries must have one capacity and the same quantities to be merged, "
-                f"got {self.capacity} of {self._asked} and {other.capacity} of {other._asked}"
-            )
-        known = other.quantities == other._asked
-        self._take(other._store.compact(), other.sum_weights, other.n_events, known)
+        Parameters
+        ----------
+        energy, radius, viewcone : array_like
+            TeV, m, deg, shape (n,); None where the core distance is not known.
+        weight : array_like, optional
+            1 by default; events of weight 0 are left out.
+        shower : array_like of int
+            Number of the shower, unique over all files.
 
-    def _state(self) -> tuple[object, ...]:
-        """Return everything that two summaries of the same events share, bytes for arrays."""
-        kept = tuple(column.tobytes() for column in self.events)
-        return self.capacity, self.quantities, self.n_events, kept
-
-    def __eq__(self, other: object) -> bool:
-        """Whether the kept events and counts are the same to the bit, and the sums of weights to 1e-12."""
-        if not isinstance(other, type(self)):
-            return NotImplemented
-        same_sum = math.isclose(self.sum_weights, other.sum_weights, rel_tol=1e-12)
-        return same_sum and self._state() == other._state()
-
-    __hash__ = None  # type: ignore[assignment]
-
-# %% ../../nbs/limits/01_tails.ipynb #7d244033
-class _Answers(_Tails):
-    """What may be asked of tails."""
+        Raises
+        ------
+        ArgumentError
+            If a value is not finite, an energy not positive, a weight negative, or lengths differ.
+        """
+        checked = _checked_weight(weight)
+        rows = _block(energy, radius, viewcone, checked, shower)
+        for start in range(0, rows.energy.size, _PIECE):
+            piece = _rows(column[start : start + _PIECE] for column in rows)
+            self._add_piece(piece, checked is not None, radius is not None)
 
     def tail(self, quantity: str) -> TailSummary:
         """
@@ -406,7 +428,7 @@ class _Answers(_Tails):
 
         Raises
         ------
-        ProdconfError
+        ArgumentError
             If the quantity is not kept or not known.
         """
         self._require(quantity)
@@ -437,7 +459,7 @@ class _Answers(_Tails):
         ------
         CapacityError
             If a cut loses more events than are kept.
-        ProdconfError
+        ArgumentError
             If there are no events, or a quantity is not kept or not known.
         """
         given = {"energy": energy, "radius": radius, "viewcone": viewcone}
@@ -446,14 +468,7 @@ class _Answers(_Tails):
             self._require(name)
         require_probability(confidence)
         if not self.n_events:
-            raise ProdconfError("joint_loss needs at least one event, got none")
-        return self._joint_loss(cuts, confidence)
-
-    def _require(self, quantity: str) -> None:
-        if quantity not in self.quantities:
-            raise ProdconfError(f"quantity must be one of {', '.join(self.quantities)}, got {quantity!r}")
-
-    def _joint_loss(self, cuts: dict[str, float], confidence: float) -> JointLoss:
+            raise ArgumentError("joint_loss needs at least one event, got none")
         rows = self.events
         union = _union(rows, cuts, self.capacity, self.n_events)
         fraction = float(rows.weight[union.lost].sum() / self.sum_weights)
@@ -461,129 +476,12 @@ class _Answers(_Tails):
         bound = _bound(n_effective, n_effective * fraction, union.n_cuts, confidence)
         return JointLoss(int(union.lost.sum()), self.n_events, fraction, bound, confidence, n_effective)
 
-# %% ../../nbs/limits/01_tails.ipynb #21158d5e
-_PIECE = 1 << 16
-
-
-def _slice_edges(edges: ArrayLike | None) -> Array | None:
-    """Return increasing edges of slices of energy, in TeV."""
-    if edges is None:
-        return None
-    array = require_positive("slice_edges", edges)
-    if array.ndim != 1 or array.size < 2 or not (np.diff(array) > 0).all():
-        raise ProdconfError(f"slice_edges must be at least two increasing energies in TeV, got {edges!r}")
-    return array
-
-
-class EventTails(_Answers):
-    """
-    Mergeable summary of the triggered events of one sub-array.
-
-    Two summaries of the same events are equal (`==`), however the events were divided and merged: the kept events to
-    the bit, sums of weights to 1e-12.
-
-    Parameters
-    ----------
-    capacity : int
-        Events kept of each tail.
-    quantities : sequence of str
-        Some of energy (lowest), radius and viewcone (highest).
-    slice_edges : array_like, optional
-        Increasing energies in TeV; `slices` then holds the tails of radius and view cone of each slice.
-        A slice holds its lower edge; the last one both.
-
-    Attributes
-    ----------
-    n_events : int
-        Events of positive weight that were added.
-    sum_weights : float
-        Sum of the weights; whole and exact for unit weights.
-    slices : tuple
-        One summary per slice, with `tail`, `joint_loss`, `n_events`.
-    """
-
-    def __init__(
-        self, *, capacity: int, quantities: Sequence[str] = tuple(QUANTITIES), slice_edges: ArrayLike | None = None
-    ) -> None:
-        super().__init__(capacity=capacity, quantities=quantities)
-        self.slice_edges = _slice_edges(slice_edges)
-        n_slices = 0 if self.slice_edges is None else self.slice_edges.size - 1
-        others = [name for name in self._asked if name != "energy"]
-        self.slices = tuple(_Answers(capacity=capacity, quantities=others) for _ in range(n_slices))
-        self._plain = np.zeros(_STARTS.size, dtype=np.int64)  # events of weight 1 that came without weights
-        self._sums, self._squares = [0] * _STARTS.size, [0] * _STARTS.size
-
-    def _totals(self, weighed: list[int]) -> list[int]:
-        return _plus(weighed, [count << _UNIT for count in self._plain.tolist()])
-
-    @property
-    def counts(self) -> Array:
-        """Sum of weights per bin of `ENERGY_EDGES`, shape (240,); independent of the order of the events."""
-        return np.ldexp(np.array(self._totals(self._sums), dtype=np.float64), -_UNIT)
-
-    @property
-    def counts_squared(self) -> Array:
-        """Sum of squared weights per bin of `ENERGY_EDGES`, shape (240,)."""
-        return np.ldexp(np.array(self._totals(self._squares), dtype=np.float64), -_UNIT)
-
-    def add(
-        self,
-        energy: ArrayLike,
-        radius: ArrayLike | None,
-        viewcone: ArrayLike,
-        *,
-        weight: ArrayLike | None = None,
-        shower: ArrayLike,
-    ) -> None:
-        """
-        Add events.
-
-        Parameters
-        ----------
-        energy, radius, viewcone : array_like
-            TeV, m, deg, shape (n,); None where the core distance is not known.
-        weight : array_like, optional
-            1 by default; events of weight 0 are left out.
-        shower : array_like of int
-            Number of the shower, unique over all files.
-
-        Raises
-        ------
-        ProdconfError
-            If a value is not finite, an energy not positive, a weight negative, or lengths differ.
-        """
-        checked = _checked_weight(weight)
-        rows = _block(energy, radius, viewcone, checked, shower)
-        for start in range(0, rows.energy.size, _PIECE):
-            piece = _rows(column[start : start + _PIECE] for column in rows)
-            self._add_piece(piece, checked is not None, radius is not None)
-
-    def _add_piece(self, rows: EventRows, weighted: bool, radius_known: bool) -> None:
-        self._take(rows, float(rows.weight.sum()), rows.energy.size, radius_known)
-        cells = _cells(rows.energy)
-        if weighted:
-            self._sums = _plus(self._sums, _weighed(cells, rows.weight))
-            self._squares = _plus(self._squares, _weighed(cells, rows.weight**2))
-        else:
-            self._plain += _counted(cells)
-        if self.slice_edges is not None and self.slices[0].quantities:
-            self._add_slices(rows, radius_known)
-
-    def _add_slices(self, rows: EventRows, radius_known: bool) -> None:
-        edges = self.slice_edges
-        assert edges is not None
-        place = np.searchsorted(edges, rows.energy, side="right") - 1
-        place[rows.energy == edges[-1]] = edges.size - 2
-        for i, one in enumerate(self.slices):
-            part = rows.take(np.flatnonzero(place == i))
-            one._take(part, float(part.weight.sum()), part.energy.size, radius_known)
-
     def empty(self) -> EventTails:
         """Summary of no events with the same settings."""
         return EventTails(capacity=self.capacity, quantities=self._asked, slice_edges=self.slice_edges)
 
     def __add__(self, other: EventTails) -> EventTails:
-        """Summary of both samples together; ProdconfError if their settings differ."""
+        """Summary of both samples together; ArgumentError if their settings differ."""
         if not isinstance(other, EventTails):
             return NotImplemented
         both = self.empty()
@@ -595,20 +493,61 @@ class EventTails(_Answers):
         """Take in the events of another summary, the cheapest way to add many; `other` stays as it is."""
         edges = [None if part.slice_edges is None else part.slice_edges.tolist() for part in (self, other)]
         if edges[0] != edges[1]:
-            raise ProdconfError(f"summaries must have the same slice_edges to be merged, got {edges[0]} and {edges[1]}")
-        self._include(other)
+            raise ArgumentError(f"summaries must have the same slice_edges to be merged, got {edges[0]} and {edges[1]}")
+        if (other.capacity, other._asked) != (self.capacity, self._asked):
+            raise ArgumentError(
+                "summaries must have one capacity and the same quantities to be merged, "
+                f"got {self.capacity} of {self._asked} and {other.capacity} of {other._asked}"
+            )
+        self._keep(other._store.compact(), other.n_events, other.quantities == other._asked)
+        self.sum_weights += other.sum_weights
+        self.counts, self.counts_squared = self.counts + other.counts, self.counts_squared + other.counts_squared
         for mine, theirs in zip(self.slices, other.slices, strict=True):
-            mine._include(theirs)
-        self._plain = self._plain + other._plain
-        self._sums, self._squares = _plus(self._sums, other._sums), _plus(self._squares, other._squares)
+            mine += theirs
         return self
 
-    def _state(self) -> tuple[object, ...]:
-        edges = None if self.slice_edges is None else self.slice_edges.tobytes()
-        slices = tuple(one._state() for one in self.slices)
-        return *super()._state(), self._totals(self._sums), self._totals(self._squares), edges, slices
+    def __eq__(self, other: object) -> bool:
+        """Whether the kept events and numbers are the same to the bit, and the sums of weights to 1e-12."""
+        if not isinstance(other, EventTails):
+            return NotImplemented
+        mine, theirs = (np.hstack([one.sum_weights, one.counts, one.counts_squared]) for one in (self, other))
+        same = self._state() == other._state() and np.allclose(mine, theirs, rtol=1e-12, atol=0)
+        return same and self.slices == other.slices
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __getstate__(self) -> dict[str, Any]:
-        for one in (self, *self.slices):
-            one._store.compact()
+        self._store.compact()
         return self.__dict__
+
+    def _state(self) -> tuple[object, ...]:
+        """Return what two summaries of the same events share to the bit."""
+        edges = None if self.slice_edges is None else self.slice_edges.tobytes()
+        return self.capacity, self.quantities, self.n_events, edges, *(column.tobytes() for column in self.events)
+
+    def _require(self, quantity: str) -> None:
+        """Refuse a quantity that is not kept."""
+        if quantity not in self.quantities:
+            raise ArgumentError(f"quantity must be one of {', '.join(self.quantities)}, got {quantity!r}")
+
+    def _keep(self, rows: EventRows, n_events: int, radius_known: bool) -> None:
+        """Take checked rows, which stand for some events, into the tails."""
+        if not radius_known and "radius" in self.quantities and n_events:
+            self._store.drop_radius()
+        if "radius" not in self.quantities:
+            rows = rows._replace(radius=np.broadcast_to(0.0, rows.energy.shape))
+        self.n_events += n_events
+        self._store.push(rows)
+
+    def _add_piece(self, rows: EventRows, weighted: bool, radius_known: bool) -> None:
+        """Add checked rows to tails, bins and slices."""
+        self._keep(rows, rows.energy.size, radius_known)
+        self.sum_weights += float(rows.weight.sum())
+        cells = _cells(rows.energy)
+        counts = _counted(cells, rows.weight if weighted else None)
+        self.counts += counts
+        self.counts_squared += _counted(cells, rows.weight**2) if weighted else counts
+        if self.slice_edges is not None and self.slices[0].quantities:
+            place = _in_slices(rows.energy, self.slice_edges)
+            for i, one in enumerate(self.slices):
+                one._add_piece(rows.take(np.flatnonzero(place == i)), weighted, radius_known)
