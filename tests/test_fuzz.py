@@ -78,8 +78,9 @@ def attack(path, content, act, *, rounds, seed, text=False, name=None):
             except ProdconfError as error:
                 refused += 1
                 sentence = str(error)
-                assert "\n" not in sentence.strip(), f"round {turn}"
-                assert len(sentence) < 1000, f"round {turn}: {sentence[:200]}"
+                for line in sentence.splitlines():  # a configuration may have several problems
+                    assert 0 < len(line) < 1000, f"round {turn}: {line[:200]}"
+                assert len(sentence.splitlines()) <= 11, f"round {turn}"
                 assert name is None or name in sentence, f"round {turn}: {sentence}"
             except (Exception, NotDone) as error:
                 raise AssertionError(f"round {turn}: {type(error).__name__}: {error}") from error

@@ -1,54 +1,38 @@
-"""The checks: one number, one path, and what is no such thing."""
+"""The sorts of failures: what each is, and that it comes back whole from another process."""
 
-from pathlib import Path
+import pickle
 
-import numpy as np
 import pytest
-from astropy import units as u
-from hypothesis import given
-from hypothesis import strategies as st
 
-from prodconf.core.checks import require_loss_fraction, require_path, require_probability, require_scalar
-from prodconf.core.errors import ProdconfError
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_stays_what_it_is(value):
-    for form in (value, np.float64(value), np.array(value), value * u.deg):
-        assert require_scalar("offset", form, "deg") == value
-
-
-def test_other_numbers_and_units():
-    assert require_scalar("offset", 60 * u.arcmin, "deg") == pytest.approx(1.0, rel=1e-15)
-    assert require_scalar("offset", np.int32(3), "deg") == 3.0
-    assert require_scalar("fraction", 50 * u.percent) == pytest.approx(0.5, rel=1e-15)
+from prodconf.core.errors import ArgumentError, FileError, MissingFileError, OutsideError, ProdconfError
+from prodconf.core.files import atomic_folder
+from prodconf.formulas.loss_tails import CapacityError
 
 
 @pytest.mark.parametrize(
-    "value",
+    "error",
     [
-        *([1.0], [1, 2], (), np.array([1.0]), True, np.True_, np.array(True), "1", b"1", None, 1j, {}, {"value": 1}),
-        *(1 * u.m, [1, 2] * u.deg, 1 * u.one, np.ma.masked, 10**400, object(), [[1], [1, 2]], np.nan, np.inf),
-        *(np.array("1"), np.nan * u.deg, np.array(1j)),
+        ProdconfError("a"),
+        ArgumentError("a must be b, got c"),
+        OutsideError("energy lies beyond the pilots"),
+        FileError("run7.hdf5", "has no table SHOWERS"),
+        MissingFileError("run8.hdf5", "does not exist"),
+        CapacityError("capacity must be at least 7", 7),
     ],
 )
-def test_anything_else_is_no_number(value):
-    with pytest.raises(ProdconfError, match=r"^offset_max must be (one number in deg|finite), got ") as caught:
-        require_scalar("offset_max", value, "deg")
-    assert len(str(caught.value).splitlines()) == 1
+def test_every_failure_is_a_value_error_that_travels(error):
+    back = pickle.loads(pickle.dumps(error))
+    assert isinstance(back, ValueError)
+    assert (type(back), str(back), vars(back)) == (type(error), str(error), vars(error))
 
 
-def test_paths():
-    assert require_path("file", "a/b") == require_path("file", Path("a/b")) == Path("a/b")
-    for value in (None, 3, b"x", [], 1.5, True):
-        with pytest.raises(ProdconfError, match=r"^file must be a path, got "):
-            require_path("file", value)
+def test_a_missing_file_is_the_systems_own_error_too():
+    with pytest.raises(FileNotFoundError, match=r"^run8.hdf5: does not exist$"):
+        raise MissingFileError("run8.hdf5", "does not exist")
 
 
-def test_fractions_are_one_number():
-    assert require_loss_fraction(0.0) == 0.0
-    assert require_probability(np.float64(0.5)) == 0.5
-    for check in (require_loss_fraction, require_probability):
-        for value in ([0.5], True, "0.5", 1.0, np.nan):
-            with pytest.raises(ProdconfError, match="must"):
-                check(value)
+@pytest.mark.parametrize("made", [lambda path: FileError(path, "is empty"), lambda path: ProdconfError(f"{path}: b")])
+def test_errors_of_an_unfinished_folder_name_the_final_one(tmp_path, made):
+    with pytest.raises(ProdconfError) as caught, atomic_folder(tmp_path / "plan") as temporary:
+        raise made(temporary / "grid.ecsv")
+    assert str(caught.value).startswith(str(tmp_path / "plan" / "grid.ecsv"))

@@ -336,7 +336,7 @@ def test_a_wrong_file_is_refused_in_one_sentence(tmp_path, text, sentence):
     with pytest.raises(ProdconfError, match=sentence) as caught:
         read_sub_arrays(path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert "\n" not in str(caught.value)
+    assert all(line.startswith(f"{path}: ") for line in str(caught.value).splitlines())
 
 
 def test_a_file_that_is_not_there(tmp_path):

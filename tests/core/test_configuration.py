@@ -1,0 +1,60 @@
+"""Configuration: every problem at once, one line each, and files that are no YAML."""
+
+import pytest
+
+from prodconf.core.configuration import Energy, Length, Strict, load_yaml, validate
+from prodconf.core.errors import FileError, MissingFileError, ProdconfError
+
+
+class Inner(Strict):
+    radius: Length
+    names: list[str] | str = ()
+
+
+class Outer(Strict):
+    energy_min: Energy
+    energy_max: Energy
+    inner: Inner | None = None
+
+
+def problems(data):
+    with pytest.raises(ProdconfError) as caught:
+        validate(Outer, data, source="plan.yml")
+    return str(caught.value).splitlines()
+
+
+def test_all_problems_are_told_at_once():
+    assert problems({"energie_min": "1 TeV", "energy_max": 3, "inner": {"radius": "1 TeV"}}) == [
+        "plan.yml: unknown key energie_min (did you mean energy_min?)",
+        'plan.yml: energy_max: needs a unit, as in "0.04 TeV" or {value: 0.04, unit: TeV}, got 3',
+        "plan.yml: inner.radius: must have a unit convertible to m, got '1 TeV'",
+    ]
+    assert problems({}) == ["plan.yml: energy_min is missing", "plan.yml: energy_max is missing"]
+    assert problems([1]) == ["plan.yml: must be a mapping of keys to values, got [1]"]
+
+
+def test_one_line_for_a_value_that_may_be_several_things():
+    good = {"energy_min": "1 TeV", "energy_max": "2 TeV"}
+    assert len(problems(good | {"inner": {"radius": "1 m", "names": [1, 2]}})) == 1
+    assert problems(good | {"inner": {"radius": "1 m", "zzz": 1}}) == ["plan.yml: unknown key inner.zzz"]
+
+
+def test_many_problems_are_cut_short():
+    lines = problems({f"{letter}{letter}": 1 for letter in "bcdfghjkmnpqrs"})
+    assert len(lines) == 11
+    assert lines[-1] == "plan.yml: and 6 more"
+
+
+def test_files_that_are_no_configuration(tmp_path):
+    with pytest.raises(MissingFileError, match="cannot be read") as caught:
+        load_yaml(tmp_path / "nowhere.yml")
+    assert caught.value.path == tmp_path / "nowhere.yml"
+    for text, words in (
+        (b"", "is empty"),
+        (b"\xff\xfe", "is not a text file"),
+        (b"a: [", "is not valid YAML at line 1"),
+    ):
+        path = tmp_path / "plan.yml"
+        path.write_bytes(text)
+        with pytest.raises(FileError, match=words):
+            load_yaml(path)
