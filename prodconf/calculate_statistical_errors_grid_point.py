@@ -281,7 +281,7 @@ class StatisticalErrorEvaluator:
             If a unit is not one of energy, an energy is not finite, or the edges do not increase.
         """
         energies = require_array("event_energies_reco", event_energies_reco, "TeV")
-        edges = require_edges("bin_edges", bin_edges, "TeV")
+        edges = require_positive("bin_edges", require_edges("bin_edges", bin_edges, "TeV"))
         return u.Quantity(np.histogram(energies.ravel(), edges)[0].astype(np.float64), "ct")
 
     def compute_efficiency_and_errors(

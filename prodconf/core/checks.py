@@ -301,23 +301,6 @@ def require_index(value: Any, name: str = "spectral_index") -> float:
     return index
 
 
-def require_edges(name: str, values: Any, unit: str = "") -> Array:
-    """
-    Read the edges of bins: at least two positive numbers that increase.
-
-    Raises
-    ------
-    ArgumentError
-        If they are something else.
-    """
-    edges = require_positive(name, require_array(name, values, unit))
-    if edges.ndim != 1 or edges.size < 2 or not (np.diff(edges) > 0).all():
-        raise ArgumentError(
-            f"{name} must be at least two increasing numbers{unit and f' in {unit}'}, got {shown(values)}"
-        )
-    return edges
-
-
 def require_loss_fraction(value: Any, name: str = "loss_fraction") -> float:
     """
     Check that a loss fraction lies in [0, 1).

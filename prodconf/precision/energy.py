@@ -416,7 +416,7 @@ def angular_resolution(file: ReconstructedEvents, energy_edges: ArrayLike) -> An
     ArgumentError
         If the edges are not increasing energies.
     """
-    edges = require_edges("energy_edges", energy_edges, "TeV")
+    edges = require_positive("energy_edges", require_edges("energy_edges", energy_edges, "TeV"))
     finder, angles, part = EnergyBins(edges), _Angles(edges.size - 1, file.n_events), _ShowerPart(edges.size - 1)
     for chunk in file.chunks():
         bins = finder.number(chunk.energy_true).astype(np.int64) - 1

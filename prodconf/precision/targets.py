@@ -86,7 +86,7 @@ class Metric(Strict):
         ArgumentError
             If the edges are not positive and increasing.
         """
-        edges = require_edges("energy_edges", energy_edges, "TeV")
+        edges = require_positive("energy_edges", require_edges("energy_edges", energy_edges, "TeV"))
         inside: NDArray[np.bool_] = (edges[:-1] >= self.energy_min * (1 - 1e-6)) & (
             edges[1:] <= self.energy_max * (1 + 1e-6)
         )
@@ -436,7 +436,7 @@ def expected_counts(edges: ArrayLike, effective_area: ArrayLike, spectrum: Sourc
     """
     if not isinstance(spectrum, SourceSpectrum):
         raise ArgumentError(f"spectrum must be a SourceSpectrum, got {type(spectrum).__name__}")
-    borders, seconds = require_edges("edges", edges, "TeV"), _number("exposure", exposure)
+    borders, seconds = require_positive("edges", require_edges("edges", edges, "TeV")), _number("exposure", exposure)
     area = _counted("effective_area", effective_area, "m2")
     if area.ndim < 1 or area.shape[-1] != borders.size - 1:
         raise ArgumentError(f"effective_area must hold {borders.size - 1} bins, got shape {area.shape}")
@@ -646,7 +646,7 @@ def bin_targets(
     ArgumentError
         If the entry is wrong, an argument is out of range, shapes do not fit, or a source has no effective area.
     """
-    borders = require_edges("edges", edges, "TeV")
+    borders = require_positive("edges", require_edges("edges", edges, "TeV"))
     if not isinstance(entry, BinTargets):
         entry = validate(BinTargets, {} if entry is None else entry, source="targets")
     least = _targets("flat", flat)
