@@ -5,7 +5,7 @@
 # %% ../../nbs/precision/05_shower_reuse.ipynb #8526fea1
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -31,7 +31,7 @@ Denominator = Literal["actual", "analytic"]
 
 # %% auto #0
 __all__ = ['Array', 'Denominator', 'ShowerReuse', 'shower_reuse', 'BestUses', 'best_n_use', 'ThrownSlices', 'advise',
-           'plot_reuse']
+           'BestNumberOfUses', 'recommend_uses', 'plot_reuse']
 
 # %% ../../nbs/precision/05_shower_reuse.ipynb #8deaf3e2
 @dataclass(frozen=True, eq=False)
@@ -433,6 +433,89 @@ def advise(
     table = QTable(columns | _advice(bins, times, gain, now, most))
     table.meta.update(source=reuse.source, denominator=denominator, most=most)
     return table
+
+# %% ../../nbs/precision/05_shower_reuse.ipynb #bb123e8e
+@dataclass(frozen=True)
+class BestNumberOfUses:
+    """
+    How often to use each shower in a production, and why; from `recommend_uses`.
+
+    Attributes
+    ----------
+    n_use : int or None
+        Best number; None where the pilot does not say.
+    low, high : int or None
+        Best numbers at the correlation plus and minus its standard error.
+    now : int
+        Uses today.
+    saving : float
+        Share of today's processor time per effective event that the best number saves.
+    correlation, correlation_uncertainty : float
+        Of two uses of one shower, on the disc of the production.
+    status : str
+        "ok", "sample_limited" or "undetermined".
+    reason : str
+        One sentence.
+    """
+
+    n_use: int | None
+    low: int | None
+    high: int | None
+    now: int
+    saving: float
+    correlation: float
+    correlation_uncertainty: float
+    status: str
+    reason: str
+
+
+def recommend_uses(
+    reuse: ShowerReuse, model: CostModel, slices: ThrownSlices | None = None, *, most: int = 20
+) -> BestNumberOfUses:
+    """
+    Return the best number of uses for one range of energies, and the reason in one sentence.
+
+    Parameters
+    ----------
+    reuse, model, most
+        As for `advise`.
+    slices : ThrownSlices, optional
+        With two edges; by default all energies that the pilot threw.
+
+    Raises
+    ------
+    ArgumentError
+        As `advise`, or if there is more than one slice.
+    """
+    thrown = slices or ThrownSlices()
+    if thrown.edges is None:
+        thrown = replace(thrown, edges=reuse.energy_edges[_borders(reuse, None)[[0, -1]]])
+    table = advise(reuse, model, thrown, most=most)
+    if len(table) != 1:
+        raise ArgumentError(f"edges must be two, for one number of uses, got {len(table) + 1}")
+    row = table[0]
+    found = [float(row[name]) for name in ("n_use_best", "n_use_high", "n_use_low")]
+    best, low, high = (None if np.isnan(value) else int(value) for value in (found[0], *sorted(found[1:])))
+    rho, sigma, saving = (float(row[name]) for name in ("correlation", "correlation_uncertainty", "saving"))
+    reason = _reason(row, (low, high))
+    return BestNumberOfUses(best, low, high, int(row["n_use"]), saving, rho, sigma, str(row["status"]), reason)
+
+
+def _reason(row: Any, ends: tuple[int | None, int | None]) -> str:
+    """Say in one sentence which number of uses is best, and why."""
+    where = f"from {row['energy_min'].value:.3g} to {row['energy_max'].value:.3g} TeV"
+    if np.isnan(row["n_use_best"]):
+        return f"No number of uses can be advised {where}: no event of the pilot passed there, or all did."
+    best, now, (low, high) = int(row["n_use_best"]), int(row["n_use"]), ends
+    once, each = row["time_per_shower"].value, row["time_per_use"].value
+    price = f"a shower costs {once / each:.3g} times as much as a use" if each else "a use costs nothing"
+    leaves = f" (the pilot leaves {low} to {high} open)" if low != high else ""
+    other = "as today" if best == now else f"{row['saving']:.0%} less than with today's {now}"
+    return (
+        f"Use each shower {best} {'time' if best == 1 else 'times'} {where}: {price}, uses are alike at "
+        f"{row['correlation']:.2g} ± {row['correlation_uncertainty']:.1g}, and an effective event then costs "
+        f"{row['cpu_time_best'].value:.3g} CPU s, {other}{leaves}."
+    )
 
 # %% ../../nbs/precision/05_shower_reuse.ipynb #fe71aad9
 def _draw(ax: Axes, reuse: ShowerReuse, values: Array, errors: Array, style: tuple[str, str, float]) -> None:
