@@ -8,4 +8,6 @@ __all__ = []
 # %% ../../nbs/commands/index.ipynb #b8f9ec30
 from ..core.lazy import offer
 
-__getattr__, __dir__, __all__ = offer(__name__, {"pilots": ["describe_file"]})
+__getattr__, __dir__, __all__ = offer(
+    __name__, {"pilots": ["describe_file"], "production": ["GridOrder", "produce_grid"]}
+)

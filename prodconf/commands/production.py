@@ -7,116 +7,107 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ._options import Overwrite, matched, number
-from ..core.errors import ProdconfError
+from ..core.errors import ArgumentError, FileError
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+    from prodconf.generate_production_grid import GridGeneration
+    from prodconf.jobs.cost import CostModel
+    from prodconf.jobs.files import BatchSettings, CardSettings
+    from prodconf.jobs.runs import RunSettings
 
 # %% auto #0
-__all__ = ['COMMANDS', 'CoordinateSystem', 'BatchSystem', 'grid']
+__all__ = ['COMMANDS', 'EventsOrder', 'JobsOrder', 'GridOrder', 'produce_grid', 'CoordinateSystem', 'BatchSystem', 'grid']
 
 # %% ../../nbs/commands/06_production.ipynb #89dc3b84
-class CoordinateSystem(StrEnum):
-    """Coordinates of the points of a grid."""
+@dataclass(frozen=True)
+class EventsOrder:
+    """
+    Events of the points of a grid.
 
-    ZENITH_AZIMUTH = "zenith_azimuth"
-    RA_DEC = "ra_dec"
+    Attributes
+    ----------
+    required : str
+        A number for all points, or the name of a table or of the grid of a plan.
+    n_use : int
+        Uses of each shower.
+    spectral_index : float
+        Of the thrown spectrum, positive.
+    energy_max : str, optional
+        Largest energy with its unit; by default that of the table of limits.
+    cost : CostModel, optional
+        Of the site.
+    """
 
-
-class BatchSystem(StrEnum):
-    """Schedulers that job files are written for."""
-
-    HTCONDOR = "htcondor"
-    SLURM = "slurm"
-
-
-def _required_events(grid: Any, text: str) -> Any:
-    """Return the events of all points, from a number or a table."""
-    from prodconf.generate_production_grid import read_required_events
-
-    try:
-        return float(text)
-    except ValueError:
-        return read_required_events(grid, text)
-
-
-def _cost_model(path: Path | None) -> Any:
-    """Read a cost model from a YAML file."""
-    from prodconf.core.configuration import load_yaml
-    from prodconf.jobs.cost import read_cost_model
-
-    return None if path is None else read_cost_model(load_yaml(path), source=str(path))
+    required: str
+    n_use: int = 1
+    spectral_index: float = 2.0
+    energy_max: str | None = None
+    cost: CostModel | None = None
 
 
-def _read_text(path: Path) -> str:
-    """Read a small text file."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProdconfError(f"{path}: cannot be read as text ({getattr(error, 'strerror', None) or error})") from error
+@dataclass(frozen=True)
+class JobsOrder:
+    """
+    Jobs that throw the events of a grid.
+
+    Attributes
+    ----------
+    folder : Path
+        For input cards and job files.
+    cards : CardSettings
+    runs : RunSettings
+    batch : BatchSettings, optional
+        Without it only the cards are written.
+    """
+
+    folder: Path
+    cards: CardSettings
+    runs: RunSettings
+    batch: BatchSettings | None = None
 
 
-def _add_events(grid: Any, required_events: str, cost: Any, thrown: dict[str, Any]) -> None:
-    """Add events, and what they cost where that is known."""
-    from prodconf.generate_production_grid import add_requirements
+@dataclass(frozen=True)
+class GridOrder:
+    """
+    What is written of the grid of a production.
 
-    how = {name: thrown[name] for name in ("n_use", "index", "energy_max")}
-    add_requirements(grid, _required_events(grid, required_events), cost=cost, **how)
+    Attributes
+    ----------
+    maker : GridGeneration
+        Makes the points and their limits.
+    output : Path
+        .ecsv, .json, .hdf5, .fits or .parquet.
+    rounding : str, optional
+        Of the limits, outward.
+    plots : Path, optional
+        Folder for maps of the sky.
+    events : EventsOrder, optional
+    jobs : JobsOrder, optional
+        Needs events.
+    overwrite : bool
+        Replace files of an earlier run.
+    """
 
-
-def _planned_jobs(grid: Any, cost: Any, thrown: dict[str, Any]) -> tuple[Any, Any]:
-    """Divide the events into runs."""
-    from prodconf.jobs.runs import RunSettings, job_points, plan_jobs
-
-    points = job_points(grid, energy_max=thrown["energy_max"])
-    length = {name: thrown[name] for name in ("showers_per_run", "wall_time", "first_run")}
-    settings = RunSettings(cost=cost, n_sigma=2.0, **length)
-    index = -thrown["index"]
-    return points, plan_jobs(points, settings, n_events=grid["n_events"], n_use=thrown["n_use"], spectral_index=index)
-
-
-def _require_time(wall_time: str | None, time_limit: str | None) -> None:
-    """Refuse a limit that would end jobs before their time."""
-    given = wall_time is not None and time_limit is not None
-    if given and number("--time-limit", str(time_limit), "h") < number("--wall-time", str(wall_time), "h"):
-        raise ProdconfError(f"--time-limit must not be below --wall-time ({wall_time}), got {time_limit}")
-
-
-def _job_name(folder: Path) -> str:
-    """Return the name of a folder as one plain word."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", folder.name)[:60] or "prodconf"
-
-
-def _flag_lines(grid: Any) -> list[str]:
-    """Say how many points jobs are thrown for beyond the table."""
-    beyond = int(grid["extrapolated"].sum())
-    return [f"note: jobs of {beyond} points beyond the table have the limits of its edge"] if beyond else []
+    maker: GridGeneration
+    output: Path
+    rounding: str | None = None
+    plots: Path | None = None
+    events: EventsOrder | None = None
+    jobs: JobsOrder | None = None
+    overwrite: bool = False
 
 # %% ../../nbs/commands/06_production.ipynb #4f910408
-def _require_together(option: str, value: Any, needed: dict[str, Any], used: dict[str, Any]) -> None:
-    """Refuse an option for which something is missing, and options that mean nothing without it."""
-    missing = [name for name, other in needed.items() if other is None]
-    if value is not None and missing:
-        raise ProdconfError(f"{missing[0]} must be given with {option}")
-    idle = [name for name, other in used.items() if other not in (None, False, [])]
-    if value is None and idle:
-        raise ProdconfError(f"{idle[0]} means nothing without {option}")
-
-
-def _write_grid_plots(figures: dict[str, Any], folder: Path, overwrite: bool) -> None:
-    """Save maps of the sky."""
-    from prodconf.core.files import atomic_folder
-
-    with atomic_folder(folder, overwrite=overwrite) as temporary:
-        for name, figure in figures.items():
-            figure.savefig(temporary / f"{name}.png")
-
-
 def _grid_lines(table: Any) -> list[str]:
     """Say what a grid holds."""
     import numpy as np
@@ -134,7 +125,162 @@ def _grid_lines(table: Any) -> list[str]:
             lines.append(f"{name}: {table[name].sum():.4g}")
     return lines
 
+
+def _flag_lines(grid: Any) -> list[str]:
+    """Say how many points jobs are thrown for beyond the table."""
+    beyond = int(grid["extrapolated"].sum())
+    return [f"note: jobs of {beyond} points beyond the table have the limits of its edge"] if beyond else []
+
+# %% ../../nbs/commands/06_production.ipynb #7d28b231
+def _required_events(grid: Any, text: str) -> Any:
+    """Return the events of all points, from a number or a table."""
+    from prodconf.generate_production_grid import read_required_events
+
+    try:
+        return float(text)
+    except ValueError:
+        return read_required_events(grid, text)
+
+
+def _write_grid_plots(figures: dict[str, Any], folder: Path, overwrite: bool) -> None:
+    """Save maps of the sky."""
+    from prodconf.core.files import atomic_folder
+
+    with atomic_folder(folder, overwrite=overwrite) as temporary:
+        for name, figure in figures.items():
+            figure.savefig(temporary / f"{name}.png")
+
+
+def _write_jobs(table: QTable, events: EventsOrder, jobs: JobsOrder, overwrite: bool) -> list[str]:
+    """Divide the events into runs, write their files, and say how many there are."""
+    from prodconf.jobs.files import write_job_files
+    from prodconf.jobs.runs import job_points, plan_jobs
+
+    points, index = job_points(table, energy_max=events.energy_max), -events.spectral_index
+    planned = plan_jobs(points, jobs.runs, n_events=table["n_events"], n_use=events.n_use, spectral_index=index)
+    write_job_files(planned, points, jobs.folder, cards=jobs.cards, batch=jobs.batch, overwrite=overwrite)
+    return [*_flag_lines(table), f"{len(planned)} jobs, {planned['n_events'].sum():.3g} events"]
+
+
+def produce_grid(order: GridOrder) -> list[str]:
+    """
+    Make the grid of a production and write it, with its jobs and maps.
+
+    Parameters
+    ----------
+    order : GridOrder
+
+    Returns
+    -------
+    list of str
+        What the grid holds, line by line.
+
+    Raises
+    ------
+    ProdconfError
+        If something of the order is wrong, or an output cannot be written; the table is then not written.
+    """
+    from prodconf.generate_production_grid import add_requirements
+    from prodconf.grid.figures import grid_figures
+    from prodconf.grid.tables import write_grid
+
+    table, events = order.maker.generate_table(rounding=order.rounding), order.events
+    if events is not None:
+        add_requirements(
+            table,
+            _required_events(table, events.required),
+            n_use=events.n_use,
+            index=events.spectral_index,
+            energy_max=events.energy_max,
+            cost=events.cost,
+        )
+    lines = _grid_lines(table) + [f"note: {note}" for note in table.meta["notes"]]
+    figures = {} if order.plots is None else grid_figures(table)
+    if events is not None and order.jobs is not None:
+        lines += _write_jobs(table, events, order.jobs, order.overwrite)
+    if order.plots is not None:
+        _write_grid_plots(figures, order.plots, order.overwrite)
+    write_grid(table, order.output, overwrite=order.overwrite)
+    return lines
+
 # %% ../../nbs/commands/06_production.ipynb #c397d768
+class CoordinateSystem(StrEnum):
+    """Coordinates of the points of a grid."""
+
+    ZENITH_AZIMUTH = "zenith_azimuth"
+    RA_DEC = "ra_dec"
+
+
+class BatchSystem(StrEnum):
+    """Schedulers that job files are written for."""
+
+    HTCONDOR = "htcondor"
+    SLURM = "slurm"
+
+# %% ../../nbs/commands/06_production.ipynb #88d371d4
+_NEEDS = {  # option: what must be given with it, and what means nothing without it
+    "--jobs": (
+        ("--limits", "--required-events", "--particle"),
+        (
+            *("--batch", "--command", "--showers-per-run", "--wall-time"),
+            *("--site-lines", "--time-limit", "--memory", "--declination"),
+        ),
+    ),
+    "--required-events": ((), ("--cost", "--energy-max")),
+    "--limits": ((), ("--array", "--nearest", "--round-outward")),
+}
+
+
+def _require_together(given: dict[str, Any]) -> None:
+    """Refuse an option for which something is missing, and options that mean nothing without it."""
+    for option, (needed, used) in _NEEDS.items():
+        missing = [name for name in needed if given[name] is None]
+        if given[option] is not None and missing:
+            raise ArgumentError(f"{missing[0]} must be given with {option}")
+        idle = [name for name in used if given[name] not in (None, False, [])]
+        if given[option] is None and idle:
+            raise ArgumentError(f"{idle[0]} means nothing without {option}")
+
+
+def _require_folders(jobs: Path | None, plots: Path | None, overwrite: bool) -> None:
+    """Refuse folders that cannot be written."""
+    from prodconf.core.files import require_output_folder
+
+    folders = [one for one in (jobs, plots) if one is not None]
+    if len(folders) > len({one.resolve() for one in folders}):
+        raise ArgumentError(f"--jobs and --plots must be two folders, got {jobs} for both")
+    for folder in folders:
+        require_output_folder(folder, overwrite=overwrite)
+
+
+def _cost_model(path: Path | None) -> Any:
+    """Read a cost model from a YAML file."""
+    from prodconf.core.configuration import load_yaml
+    from prodconf.jobs.cost import read_cost_model
+
+    return None if path is None else read_cost_model(load_yaml(path), source=str(path))
+
+
+def _read_text(path: Path) -> str:
+    """Read a small text file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(path, f"cannot be read as text ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _require_time(wall_time: str | None, time_limit: str | None) -> None:
+    """Refuse a limit that would end jobs before their time."""
+    given = wall_time is not None and time_limit is not None
+    if given and number("--time-limit", str(time_limit), "h") < number("--wall-time", str(wall_time), "h"):
+        raise ArgumentError(f"--time-limit must not be below --wall-time ({wall_time}), got {time_limit}")
+
+
+def _job_name(folder: Path) -> str:
+    """Return the name of a folder as one plain word."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", folder.name)[:60] or "prodconf"
+
+# %% ../../nbs/commands/06_production.ipynb #fa56f056
 _sky = partial(typer.Option, rich_help_panel="Sky")
 _limits = partial(typer.Option, rich_help_panel="Limits")
 _events = partial(typer.Option, rich_help_panel="Events")
@@ -177,65 +323,36 @@ def grid(
     overwrite: Overwrite = False,
 ) -> None:
     """Make the grid of a production: points, limits, events, cost, and the files of its jobs."""
-    from prodconf.core.files import require_output_folder, require_outputs
+    given = {f"--{name.replace('_', '-')}": value for name, value in locals().items()}  # as they are typed
+    from prodconf.core.files import require_outputs
     from prodconf.generate_production_grid import GridGeneration
-    from prodconf.grid.figures import grid_figures
-    from prodconf.grid.tables import require_grid_path, write_grid
-    from prodconf.jobs.files import BatchSettings, CardSettings, write_job_files
+    from prodconf.grid.tables import require_grid_path
+    from prodconf.jobs.files import BatchSettings, CardSettings
+    from prodconf.jobs.runs import RunSettings
 
-    folders = [one for one in (jobs, plots) if one is not None]
     plan = None if required_events is None or not Path(required_events).is_file() else Path(required_events)
-    inputs = matched([], axes, limits, cost, site_lines, plan)
-    require_outputs([require_grid_path(output)], inputs=inputs, overwrite=overwrite)
-    if len(folders) > len({one.resolve() for one in folders}):
-        raise ProdconfError(f"--jobs and --plots must be two folders, got {jobs} for both")
-    for folder in folders:
-        require_output_folder(folder, overwrite=overwrite)
-    of_jobs: dict[str, Any] = {
-        "--batch": batch,
-        "--command": command,
-        "--showers-per-run": showers_per_run,
-        "--wall-time": wall_time,
-    }
-    of_jobs |= {"--site-lines": site_lines, "--time-limit": time_limit, "--memory": memory}
-    needed = {"--limits": limits, "--required-events": required_events, "--particle": particle}
-    _require_together("--jobs", jobs, needed, of_jobs | {"--declination": declination})
-    _require_together("--required-events", required_events, {}, {"--cost": cost, "--energy-max": energy_max})
-    _require_together(
-        "--limits", limits, {}, {"--array": array, "--nearest": nearest, "--round-outward": round_outward}
-    )
-    maker = GridGeneration(
-        axes,
-        coordinates.value,
-        site,
-        time,
-        limits,
-        array_name=array,
-        primary_particle=particle,
-        extrapolate="nearest" if nearest else None,
-    )
-    table, model = maker.generate_table(rounding=round_outward), _cost_model(cost)
-    thrown = {"n_use": n_use, "index": spectral_index, "energy_max": energy_max, "wall_time": wall_time}
-    thrown |= {"showers_per_run": showers_per_run, "first_run": first_run}
+    read = matched([], axes, limits, cost, site_lines, plan)
+    require_outputs([require_grid_path(output)], inputs=read, overwrite=overwrite)
+    _require_folders(jobs, plots, overwrite)
+    _require_together(given)
+    extrapolate = "nearest" if nearest else None
+    how = {"array_name": array, "primary_particle": particle, "extrapolate": extrapolate}
+    maker, model = GridGeneration(axes, coordinates.value, site, time, limits, **how), _cost_model(cost)
+    events = runs = None
     if required_events is not None:
-        _add_events(table, required_events, model, thrown)
-    lines = _grid_lines(table) + [f"note: {note}" for note in table.meta["notes"]]
-    figures = {} if plots is None else grid_figures(table)
+        events = EventsOrder(required_events, n_use, spectral_index, energy_max, model)
     if jobs is not None:
-        points, planned = _planned_jobs(table, model, thrown)
-        turned = maker.declination if declination is None else declination
-        cards = CardSettings(str(particle), turned, "" if site_lines is None else _read_text(site_lines))
         _require_time(wall_time, time_limit)
         if batch and command is None:
-            raise ProdconfError("command must be given for a scheduler, got None")
+            raise ArgumentError("command must be given for a scheduler, got None")
+        turned = maker.declination if declination is None else declination
+        cards = CardSettings(str(particle), turned, "" if site_lines is None else _read_text(site_lines))
         asked = (tuple(one.value for one in batch or ()), _job_name(jobs), time_limit, memory)
-        sent = None if command is None else BatchSettings(command, *asked)
-        write_job_files(planned, points, jobs, cards=cards, batch=sent, overwrite=overwrite)
-        lines += [*_flag_lines(table), f"{len(planned)} jobs, {planned['n_events'].sum():.3g} events"]
-    if plots is not None:
-        _write_grid_plots(figures, plots, overwrite)
-    write_grid(table, output, overwrite=overwrite)
-    typer.echo("\n".join([*lines, f"Written: {', '.join(map(str, [output, *folders]))}"]))
+        length = RunSettings(showers_per_run, wall_time, model, n_sigma=2.0, first_run=first_run)
+        runs = JobsOrder(jobs, cards, length, None if command is None else BatchSettings(command, *asked))
+    lines = produce_grid(GridOrder(maker, output, round_outward, plots, events, runs, overwrite))
+    written = [str(one) for one in (output, jobs, plots) if one is not None]
+    typer.echo("\n".join([*lines, f"Written: {', '.join(written)}"]))
 
 # %% ../../nbs/commands/06_production.ipynb #f72ea817
 COMMANDS = (
