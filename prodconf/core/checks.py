@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 # %% auto #0
 __all__ = ['Array', 'shown', 'require_finite', 'require_positive', 'require_array', 'fit_together', 'require_scalar',
            'require_whole', 'require_edges', 'require_quantity', 'require_pair', 'require_index',
-           'require_loss_fraction', 'require_probability', 'require_path']
+           'require_loss_fraction', 'require_probability', 'require_path', 'require_kind']
 
 # %% ../../nbs/core/02_checks.ipynb #e4edd00a
 def shown(value: Any) -> str:
@@ -131,6 +131,8 @@ def require_array(
             rule = f"must have a unit convertible to {unit}" if unit else "must have no unit"
             raise ArgumentError(f"{name} {rule}, got {values.unit or 'no unit'}") from error
     array = _plain(name, values)
+    if np.asarray(values).dtype.kind in "bmMSU" or np.ma.is_masked(values):
+        raise ArgumentError(f"{name} must be numbers, got {shown(values)}")
     blank = np.isnan(array) & unknown
     require_finite(name, np.where(blank, 0.0, array))
     good = blank | ((array >= low) & (array <= high))
@@ -348,3 +350,16 @@ def require_path(name: str, value: Any) -> Path:
         except TypeError as error:
             raise ArgumentError(f"{name} must be a path, got {shown(value)}") from error
     raise ArgumentError(f"{name} must be a path, got {shown(value)}")
+
+# %% ../../nbs/core/02_checks.ipynb #22ceb913
+def require_kind(name: str, value: Any, kind: type) -> None:
+    """
+    Check that a value is of one class.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not.
+    """
+    if not isinstance(value, kind):
+        raise ArgumentError(f"{name} must be of {kind.__name__}, got {type(value).__name__}")

@@ -7,23 +7,233 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
+from numpy.typing import NDArray
 
+from ..formulas.loss_tails import TailLimit, TailSummary, survival
+from ..limits.figures import plain
 from ..limits.pilots import PilotLimits
 from ..limits.rows import LIMIT_COLUMNS
-from .figures import plot_allocation, plot_required, plot_sky, plot_tails, plot_uncertainty
+from .proposal import Proposal
 from .summary import ProductionPlan
+from ..precision.pilots import PilotStatistics, Requirement
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['MAXIMUM_CURVES', 'figures', 'render_report']
+__all__ = ['MAXIMUM_CURVES', 'plot_tails', 'plot_uncertainty', 'plot_required', 'plot_allocation', 'plot_sky', 'figures',
+           'render_report']
+
+# %% ../../nbs/plan/06_report.ipynb #af976a30
+def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """Make a figure without touching the state of pyplot."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(np.atleast_1d(figure.subplots(1, columns)))
+
+# %% ../../nbs/plan/06_report.ipynb #97b3f40f
+_TAILS = {
+    "energy": ("energy / TeV", "log"),
+    "radius": ("core distance / m", "linear"),
+    "viewcone": ("offset / deg", "linear"),
+}
+
+
+def _draw_tail(ax: Axes, summary: TailSummary, limit: TailLimit | None, label: str, colour: str) -> None:
+    """Draw one survival function with its band, its limit and the interval of the limit."""
+    values, fraction, low, high = survival(summary)
+    thin = np.unique(np.geomspace(1, values.size, 300).astype(int)) - 1
+    ax.step(values[thin], fraction[thin], where="post", color=colour, lw=1, label=label)
+    ax.fill_between(values[thin], low[thin], high[thin], step="post", color=colour, alpha=0.2, lw=0)
+    if limit is not None:
+        style = {"ok": "-", "sample_limited": "--", "truncated": ":"}[str(limit.verdict)]
+        ax.axvline(limit.guaranteed, color=colour, ls=style, lw=1)
+        if np.isfinite([limit.interval_low, limit.interval_high]).all():
+            ax.axvspan(limit.interval_low, limit.interval_high, color=colour, alpha=0.08, lw=0)
+
+# %% ../../nbs/plan/06_report.ipynb #c68252d2
+def _round_ticks(ax: Axes) -> None:
+    """Label a logarithmic axis of little more than a decade with a few round numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = ax.get_xlim()
+    if high > 20 * low:
+        return
+    series = np.outer(10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high)), (1, 2, 5)).ravel()
+    ticks = series if high > 5 * low else np.asarray(MaxNLocator(3).tick_values(low, high))
+    ticks = ticks[(ticks >= low) & (ticks <= high)]
+    ax.set_xticks(ticks, [f"{tick:.4g}" for tick in ticks])
+    ax.set_xticks([], minor=True)
+
+# %% ../../nbs/plan/06_report.ipynb #a3138108
+def plot_tails(pilots: Sequence[PilotLimits], loss_fraction: float) -> Figure:
+    """
+    Draw the three tails of some pilots with their limits.
+
+    Parameters
+    ----------
+    pilots : sequence of PilotLimits
+        One sub-array, a few pointings; full lines are limits that are ok, dashed sample-limited, dotted truncated.
+    loss_fraction : float
+        Drawn as a horizontal line.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _figure(9, 3, 3)
+    for ax, (quantity, (label, scale)) in zip(axes, _TAILS.items(), strict=True):
+        for i, pilot in enumerate(pilots):
+            if quantity in pilot.tails:
+                name = plain(f"{pilot.point.zenith:.3g}°")
+                _draw_tail(ax, pilot.tails[quantity], getattr(pilot, quantity), name, f"C{i}")
+        if loss_fraction > 0:
+            ax.axhline(loss_fraction, color="k", lw=0.6)
+        ax.set(xlabel=label, xscale=scale, yscale="log", ylim=(min(loss_fraction, 1e-3) / 10 + 1e-12, 1.2))
+    _round_ticks(axes[0])
+    axes[0].set_ylabel("share of triggers beyond")
+    axes[0].legend(title="zenith", frameon=False, fontsize="small")
+    return figure
+
+# %% ../../nbs/plan/06_report.ipynb #1dc78218
+def plot_uncertainty(pilots: Sequence[PilotStatistics]) -> Figure:
+    """
+    Draw the relative uncertainty of the effective area against true energy, with the target.
+
+    Parameters
+    ----------
+    pilots : sequence of PilotStatistics
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, (ax,) = _figure(6, 3.4)
+    for i, pilot in enumerate(pilots):
+        centre = np.sqrt(pilot.energy_edges[:-1] * pilot.energy_edges[1:])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bar = pilot.relative_uncertainty / (2 * np.sqrt(pilot.n_effective))
+        ax.errorbar(centre, pilot.relative_uncertainty, bar, fmt=".", ms=4, lw=1, color=f"C{i}", label=_name(pilot))
+        if (asked := pilot.targets.uncertainty_effective_area) is not None:
+            ax.plot((asked.energy_min, asked.energy_max), [asked.target] * 2, "k-", lw=1)
+    ax.set(xscale="log", yscale="log", xlabel="true energy / TeV", ylabel="relative uncertainty of A")
+    ax.legend(frameon=False, fontsize="small")
+    return figure
+
+# %% ../../nbs/plan/06_report.ipynb #dea1ad99
+def plot_required(
+    pilots: Sequence[PilotStatistics], needs: Sequence[Requirement], events: Sequence[np.ndarray]
+) -> Figure:
+    """
+    Draw the events of the whole spectrum that bring each energy bin to the target.
+
+    Parameters
+    ----------
+    pilots, needs : sequences of PilotStatistics and Requirement
+        Of one length.
+    events : sequence of numpy.ndarray
+        Number of events per bin of each pilot, NaN where undetermined.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, (ax,) = _figure(6, 3.4)
+    for i, (pilot, need, number) in enumerate(zip(pilots, needs, events, strict=True)):
+        shown, curve = _span(need.held), np.where(need.held, number, np.nan)
+        ax.stairs(curve[shown], pilot.energy_edges[shown.start : shown.stop + 1], color=f"C{i}", label=_name(pilot))
+        if need.deciding_bin is not None:
+            ax.plot(np.sqrt(np.prod(need.deciding_range)), number[need.deciding_bin], "v", color=f"C{i}", ms=5)
+        for low, high in need.undetermined:
+            ax.axvspan(low, high, color=f"C{i}", alpha=0.1, lw=0)
+    known = any(need.deciding_bin is not None for need in needs)
+    ax.set(xscale="log", yscale="log" if known else "linear", xlabel="true energy / TeV", ylabel="events needed")
+    ax.legend(frameon=False, fontsize="small")
+    return figure
+
+
+def _span(chosen: NDArray[np.bool_]) -> slice:
+    """Return the bins from the first chosen one to the last; all, where none is."""
+    found = np.flatnonzero(chosen)
+    return slice(found[0], found[-1] + 1) if found.size else slice(0, chosen.size)
+
+
+def _name(pilot: PilotStatistics) -> str:
+    """Say which pilot a curve belongs to."""
+    nsb = "" if pilot.nsb_level is None else f", NSB {pilot.nsb_level:.3g}"
+    return f"{pilot.zenith:.3g}°, az {pilot.azimuth:.3g}°{nsb}"
+
+# %% ../../nbs/plan/06_report.ipynb #e3893554
+def plot_allocation(proposal: Proposal) -> Figure:
+    """
+    Draw the processor time of each pointing, and the events per energy bin of the one that costs most.
+
+    Parameters
+    ----------
+    proposal : Proposal
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, (left, right) = _figure(9, 3.2, 2)
+    pointings, edges = proposal.pointings, next(iter(proposal.pointings.needs.values())).edges
+    hours = [one.seconds.sum(axis=1) / 3600 for one in (proposal.today, proposal.proposed)]
+    left.plot(hours[0], ".", ms=4, label="one spectrum")
+    left.plot(hours[1], ".", ms=4, label="proposed")
+    left.set(yscale="log", xlabel="pointing", ylabel="processor time / h")
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    most = int(hours[1].argmax())
+    for allocation, label in ((proposal.today, "one spectrum"), (proposal.proposed, "proposed")):
+        right.stairs(allocation.events_per_bin(edges)[most], edges, label=label)
+    asked = next(iter(pointings.wanted().events.values()))[most]
+    right.stairs(np.where(asked > 0, asked, np.nan), edges, color="k", label="needed, on its own disc")
+    zenith = pointings.zenith[pointings.known[most]]
+    right.set(xscale="log", yscale="log", xlabel="true energy / TeV", ylabel="events", title=f"zenith {zenith:.3g}°")
+    for ax in (left, right):
+        ax.legend(frameon=False, fontsize="small")
+    return figure
+
+# %% ../../nbs/plan/06_report.ipynb #18b208f0
+def plot_sky(production: QTable) -> Figure:
+    """
+    Draw the pointings of a production on the sky, coloured by the number of events (or the radius).
+
+    Parameters
+    ----------
+    production : astropy.table.QTable
+        Rows of the grid that say what to simulate.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        North is up, East to the right; crosses are pointings without a number.
+    """
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    events, radius = np.asarray(production["n_events"]), production["upper_radius_limit"].to_value(u.m)
+    label, colour = ("events", events) if np.isfinite(events).any() else ("core radius / m", radius)
+    figure = Figure(figsize=(5.2, 4), layout="constrained")
+    ax = figure.add_subplot(projection="polar")
+    ax.set(theta_zero_location="N", theta_direction=-1, rlim=(0, 90), rticks=[30, 60, 90])  # type: ignore[call-arg]
+    angle, zenith = production["azimuth"].to_value(u.rad), production["zenith"].to_value(u.deg)
+    known = np.isfinite(colour)
+    if known.any():
+        marks = ax.scatter(angle[known], zenith[known], c=colour[known], norm=LogNorm(), s=40, zorder=3)
+        figure.colorbar(marks, label=label, pad=0.1)
+    ax.plot(angle[~known], zenith[~known], "kx", zorder=3)
+    return figure
 
 # %% ../../nbs/plan/06_report.ipynb #9ebbf2d2
 MAXIMUM_CURVES = 6
@@ -89,7 +299,7 @@ def figures(plan: ProductionPlan) -> Iterator[tuple[str, str, Figure]]:
     if plan.proposal is not None:
         yield (
             "allocation",
-            "Processor time of each pointing, as one spectrum and as proposed; events per bin of the dearest pointing.",
+            "Processor time of each pointing, as one spectrum and as proposed; events per bin of the costliest one.",
             plot_allocation(plan.proposal),
         )
     yield "sky", "The pointings of the production on the sky.", plot_sky(plan.production)

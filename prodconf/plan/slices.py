@@ -5,6 +5,7 @@
 # %% ../../nbs/plan/03_slices.ipynb #25cb9278
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
@@ -12,8 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import require_array, require_positive, require_scalar, require_whole
-from ..core.errors import ProdconfError
+from prodconf.core.checks import (
+    require_array,
+    require_kind,
+    require_pair,
+    require_scalar,
+    require_whole,
+    shown,
+)
+from ..core.errors import ArgumentError
 from ..formulas.power_law import integral
 from ..jobs.cost import CostModel
 
@@ -87,79 +95,58 @@ def needs(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If a number is not finite, negative or beyond all reason, shapes do not fit, nothing is needed at one of the
         pointings, or the bins with a target depend on the number of uses.
     """
     borders = _require_edges(edges)
     given = events if isinstance(events, Mapping) else {require_whole("n_use", n_use, 1, _MOST_USES): events}
     if not given:
-        raise ProdconfError("events must be given for one number of uses at least, got an empty mapping")
-    checked = {
+        raise ArgumentError("events must be given for one number of uses at least, got an empty mapping")
+    read = {
         require_whole("n_use", n, 1, _MOST_USES): _require_events(one, borders.size - 1) for n, one in given.items()
     }
-    shapes = {one.shape for one in checked.values()}
-    if len(shapes) > 1:
-        raise ProdconfError(f"events must have one shape for all numbers of uses, got {sorted(shapes)}")
-    asked = [one > 0 for one in checked.values()]
-    if any((one != asked[0]).any() for one in asked):
-        raise ProdconfError("events must be above 0 in the same bins for all numbers of uses, got different bins")
+    asked = [one > 0 for one in read.values()]
+    if not all(np.array_equal(one, asked[0]) for one in asked):
+        shapes = sorted({one.shape for one in asked})
+        raise ArgumentError(f"events must be above 0 in the same bins for all numbers of uses, got others in {shapes}")
     shape = asked[0].shape
-    return Needs(borders, checked, _spread("disc", disc, "m2", shape), _spread("cone", cone, "sr", shape))
+    return Needs(borders, read, _spread("disc", disc, "m2", shape), _spread("cone", cone, "sr", shape))
 
 
 def _spread(name: str, values: ArrayLike, unit: str, shape: tuple[int, ...]) -> Array:
-    """Read positive numbers for all bins of all pointings."""
-    given = _read(name, values, unit, 1e-15, 1e15)
+    """Read positive numbers for all bins of all pointings, between limits that keep all products finite."""
+    given = require_array(name, values, unit, low=1e-15, high=1e15)
     try:
         return np.broadcast_to(given, shape)
     except ValueError as error:
-        raise ProdconfError(f"{name} must fit the shape {shape} of events, got {given.shape}") from error
-
-
-def _read(name: str, values: Any, unit: str, low: float, high: float, *, zero: bool = False) -> Array:
-    """Read positive numbers, no texts, truth values or masked ones, between limits that keep all products finite."""
-    try:
-        kind = np.asarray(values).dtype.kind
-    except (TypeError, ValueError):
-        kind = "O"
-    if kind not in "iuf" or np.any(getattr(values, "mask", False)):
-        raise ProdconfError(f"{name} must be numbers{unit and f' in {unit}'}, got {_short(values)}")
-    array = require_positive(name, require_array(name, values, unit), zero=zero)
-    beyond = ((array < low) & (array > 0)) | (array > high)
-    if beyond.any():
-        raise ProdconfError(f"{name} must lie between {low:g} and {high:g}, got {array[beyond][0]:g}")
-    return array
-
-
-def _short(values: Any) -> str:
-    """Return what was given in one short line."""
-    text = " ".join(repr(values).split())
-    return text if len(text) <= 80 else text[:77] + "..."
+        raise ArgumentError(f"{name} must fit the shape {shape} of events, got {given.shape}") from error
 
 
 def _require_edges(edges: ArrayLike) -> Array:
     """Read the edges of energy bins."""
-    borders = _read("edges", edges, "TeV", 1e-6, 1e6)
+    borders = require_array("edges", edges, "TeV", low=1e-6, high=1e6)
     if borders.ndim != 1 or not 2 <= borders.size <= 1001:
-        raise ProdconfError(f"edges must be 2 to 1001 energies, got shape {borders.shape}")
+        raise ArgumentError(f"edges must be 2 to 1001 energies, got shape {borders.shape}")
     if not (np.diff(borders) > 1e-9 * borders[:-1]).all():
-        raise ProdconfError(f"edges must increase, got {_short(edges)}")
+        raise ArgumentError(f"edges must increase, got {shown(edges)}")
     return borders
 
 
 def _require_events(values: ArrayLike, n_bins: int) -> Array:
     """Read the events that bins need."""
-    array = np.atleast_2d(_read("events", values, "", 1e-100, 1e100, zero=True))
+    array = np.atleast_2d(require_array("events", values, low=0, high=1e100))
     if array.ndim != 2 or array.shape[1] != n_bins or not len(array):
-        raise ProdconfError(f"events must hold {n_bins} bins, shape (n,) or (m, n), got shape {np.shape(values)}")
+        raise ArgumentError(f"events must hold {n_bins} bins, shape (n,) or (m, n), got shape {np.shape(values)}")
     if not (array > 0).any(axis=1).all():
-        raise ProdconfError("events must be above 0 in one bin at least of every pointing, got a row of zeros")
+        raise ArgumentError("events must be above 0 in one bin at least of every pointing, got a row of zeros")
+    if (few := (array > 0) & (array < 1e-100)).any():
+        raise ArgumentError(f"events must be 0 or at least 1e-100, got {array[few][0]:g}")
     return array
 
 # %% ../../nbs/plan/03_slices.ipynb #c33c1ea5
 class _Rows(NamedTuple):
-    """Slices: needs per area (r, n), 0 outside; ends (r,); etendue (r,); times per use (r,)."""
+    """Slices: needs per area (r, n), 0 outside; ends (r,); etendue (r,); times per use (r,); edges and power of all."""
 
     per_area: Array
     low: Array
@@ -167,6 +154,8 @@ class _Rows(NamedTuple):
     etendue: Array
     constant: Array
     slope: Array
+    edges: Array
+    power: float
 
 
 def _times(model: CostModel, n_use: ArrayLike) -> tuple[Array, Array]:
@@ -176,22 +165,21 @@ def _times(model: CostModel, n_use: ArrayLike) -> tuple[Array, Array]:
     return constant, model.seconds_per_event_tev + model.seconds_per_tev / uses
 
 
-def _log_most(rows: _Rows, edges: Array, index: Array) -> tuple[Array, Indices]:
+def _log_most(rows: _Rows, index: Array) -> tuple[Array, Indices]:
     """Return ln max q/I of each row, and the bin that decides."""
     row, place = np.nonzero(rows.per_area)  # most bins lie outside their row
     each = np.full(rows.per_area.shape, -np.inf)
-    inside = integral(edges[place], edges[place + 1], index[row])
+    inside = integral(rows.edges[place], rows.edges[place + 1], index[row])
     each[row, place] = np.log(rows.per_area[row, place]) - np.log(inside)
     deciding = each.argmax(axis=1)
     return each[np.arange(len(each)), deciding], deciding
 
 
-def _log_seconds(rows: _Rows, edges: Array, power: float, index: Array) -> Array:
+def _log_seconds(rows: _Rows, index: Array) -> Array:
     """Return the logarithm of the processor time of each row."""
-    most, _ = _log_most(rows, edges, index)
     spectrum = rows.constant * integral(rows.low, rows.high, index)
-    spectrum = spectrum + rows.slope * integral(rows.low, rows.high, index - power)
-    return most + np.log(rows.etendue) + np.log(spectrum)
+    spectrum = spectrum + rows.slope * integral(rows.low, rows.high, index - rows.power)
+    return _log_most(rows, index)[0] + np.log(rows.etendue) + np.log(spectrum)
 
 # %% ../../nbs/plan/03_slices.ipynb #774e5715
 @dataclass(frozen=True, eq=False)
@@ -245,112 +233,151 @@ class Allocation:
         return found
 
 
-def _filled(
-    rows: _Rows, where: Indices, shape: tuple[int, int], model: CostModel, edges: Array, **own: Array
-) -> Allocation:
-    """Make the record of some rows; `where` are their places in the flattened shape."""
-    index = own["index"]
-    most, deciding = _log_most(rows, edges, index)
-    events = np.exp(most) * rows.etendue * integral(rows.low, rows.high, index)
-    seconds = np.exp(_log_seconds(rows, edges, model.energy_power, index))
-    columns = dict(
-        own,
-        energy_min=rows.low,
-        energy_max=rows.high,
-        n_events=events,
-        seconds=seconds,
-        etendue=rows.etendue,
-        deciding_bin=deciding,
+class _Parts(NamedTuple):
+    """Slices that were chosen: pointing, number of the slice in it, bins, uses of a shower, index; shape (r,) each."""
+
+    point: Indices
+    number: Indices
+    first: Indices
+    last: Indices
+    n_use: Indices
+    index: Array
+
+
+def _rows_of(wanted: Needs, model: CostModel, parts: _Parts) -> _Rows:
+    """Make the rows of some slices."""
+    bins, first, last = np.arange(wanted.edges.size - 1), parts.first[:, None], parts.last[:, None]
+    inside = (bins >= first) & (bins < last)
+    events = np.array([wanted.events[int(u)][p] for u, p in zip(parts.n_use, parts.point, strict=True)])
+    asked = inside & (events > 0)
+    disc, cone = (np.where(asked, part[parts.point], 0.0).max(axis=1) for part in (wanted.disc, wanted.cone))
+    per_area = np.where(inside, events / wanted.etendue[parts.point], 0.0)
+    ends = wanted.edges[parts.first], wanted.edges[parts.last]
+    return _Rows(per_area, *ends, disc * cone, *_times(model, parts.n_use), wanted.edges, model.energy_power)
+
+
+def _allocation(rows: _Rows, parts: _Parts, shape: tuple[int, int]) -> Allocation:
+    """Size some slices and put them into their places in the record, of m pointings and s slices."""
+    most, deciding = _log_most(rows, parts.index)
+
+    def placed(values: NDArray[Any], empty: float = 0) -> NDArray[Any]:
+        full = np.full(shape, empty, dtype=values.dtype)
+        full[parts.point, parts.number] = values
+        return full
+
+    return Allocation(
+        energy_min=placed(rows.low, np.nan),
+        energy_max=placed(rows.high, np.nan),
+        index=placed(parts.index, np.nan),
+        n_use=placed(parts.n_use),
+        n_events=placed(np.exp(most) * rows.etendue * integral(rows.low, rows.high, parts.index)),
+        seconds=placed(np.exp(_log_seconds(rows, parts.index))),
+        etendue=placed(rows.etendue, np.nan),
+        first=placed(parts.first),
+        last=placed(parts.last),
+        deciding_bin=placed(deciding, -1),
     )
-    empty = {"energy_min": np.nan, "energy_max": np.nan, "index": np.nan, "etendue": np.nan, "deciding_bin": -1}
-    made = {}
-    for field in fields(Allocation):
-        values = columns[field.name]
-        flat = np.full(shape[0] * shape[1], empty.get(field.name, 0), dtype=values.dtype)
-        flat[where] = values
-        made[field.name] = flat.reshape(shape)
-    return Allocation(**made)
+
+# %% ../../nbs/plan/03_slices.ipynb #152c2f2a
+BOUNDS = (0.0, 4.0)  # of the indices that are searched
+_STEP = 0.05
+_GOLDEN = (np.sqrt(5) - 1) / 2
+
+
+def _nets(slices: int, index: Any, bounds: Any) -> list[Array]:
+    """Return the indices that each slice may have: those of the first search where its index is free."""
+    require_array("bounds", bounds, low=0, high=10)
+    low, high = require_pair("bounds", bounds)
+    if low > high:
+        raise ArgumentError(f"bounds must not decrease, got {low:g} and {high:g}")
+    net = np.linspace(low, high, int(np.ceil((high - low) / _STEP - 1e-9)) + 1)
+    if not isinstance(index, (Sequence, np.ndarray)) or getattr(index, "ndim", 1) == 0:
+        index = [index] * slices
+    if isinstance(index, str) or len(index) != slices:
+        rule = f"one number, None, or one of them for each of {slices} slices"
+        raise ArgumentError(f"index must be {rule}, got {shown(index)}")
+    return [net if one is None else np.array([require_scalar("index", one, low=0, high=10)]) for one in index]
+
+
+def _refined(rows: _Rows, start: Array, bounds: Sequence[float]) -> Array:
+    """Return the cheapest index of each row within one step around a start."""
+    low, high = np.maximum(start - _STEP, bounds[0]), np.minimum(start + _STEP, bounds[1])
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    at_left, at_right = (_log_seconds(rows, x) for x in (left, right))
+    for _ in range(24):
+        down = at_left <= at_right
+        low, high = np.where(down, low, left), np.where(down, right, high)
+        probe = np.where(down, high - _GOLDEN * (high - low), low + _GOLDEN * (high - low))
+        cost = _log_seconds(rows, probe)
+        left, right = np.where(down, probe, right), np.where(down, left, probe)
+        at_left, at_right = np.where(down, cost, at_right), np.where(down, at_left, cost)
+    found = np.where(at_left <= at_right, left, right)
+    return np.where(_log_seconds(rows, found) < _log_seconds(rows, start), found, start)
+
+
+def _best_of(rows: _Rows, nets: Sequence[Array], number: Indices) -> Array:
+    """Return the index of each row: the one that its slice has, or the cheapest one where it is free."""
+    index = np.array([net[0] for net in nets])[number]
+    free = np.array([net.size > 1 for net in nets])[number]
+    if free.any():
+        net = max(nets, key=len)
+        costs = [_log_seconds(rows, np.full(len(rows.low), x)) for x in net]
+        best = _refined(rows, net[np.argmin(costs, axis=0)], (net[0], net[-1]))
+        index = np.where(free, best, index)
+    return index
 
 # %% ../../nbs/plan/03_slices.ipynb #08a628f2
 def require_times(model: Any) -> CostModel:
-    """Refuse what is no cost model, or one without a time (ProdconfError)."""
-    if not isinstance(model, CostModel):
-        raise ProdconfError(f"model must be a CostModel, got {type(model).__name__}")
+    """Refuse what is no cost model, or one without a time (ArgumentError)."""
+    require_kind("model", model, CostModel)
     times = ("seconds_per_shower", "seconds_per_tev", "seconds_per_event", "seconds_per_event_tev")
     longest = max(getattr(model, name) for name in times)
     if not 1e-20 <= longest <= 1e20:
-        raise ProdconfError(f"model must have {', '.join(times)} from 1e-20 to 1e20 in one at least, got {longest:g}")
+        raise ArgumentError(f"model must have {', '.join(times)} from 1e-20 to 1e20 in one at least, got {longest:g}")
     return model
 
 
-def _require_needs(wanted: Any) -> Needs:
-    """Refuse what was not made by `needs`."""
-    if not isinstance(wanted, Needs):
-        raise ProdconfError(f"wanted must be what `needs` returns, got {type(wanted).__name__}")
-    return wanted
+def _between(asked: NDArray[np.bool_], cuts: Sequence[int], uses: int) -> _Parts:
+    """Return the slices between edges that hold a bin with a target, without the bins at their ends that hold none."""
+    parts = []
+    for s, (start, stop) in enumerate(itertools.pairwise(cuts)):
+        for m in np.flatnonzero(asked[:, start:stop].any(axis=1)):
+            bins = start + np.flatnonzero(asked[m, start:stop])
+            parts.append((m, s, bins[0], bins[-1] + 1, uses, 0.0))
+    return _Parts(*map(np.array, zip(*parts, strict=True)))
 
 
-def _pair(name: str, values: Any, unit: str = "") -> tuple[float, float]:
-    """Read two numbers."""
-    try:
-        low, high = (require_scalar(name, value, unit) for value in values)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, ProdconfError):
-            raise
-        raise ProdconfError(f"{name} must be two numbers{unit and f' in {unit}'}, got {_short(values)}") from error
-    return low, high
-
-
-def _require_index(name: str, value: Any) -> float:
-    """Read a spectral index."""
-    index = require_scalar(name, value)
-    if not 0 <= index <= 10:
-        raise ProdconfError(f"{name} must lie in [0, 10] (2 for a spectrum E^-2), got {index:g}")
-    return index
-
-
-def _one_row_each(wanted: Needs, uses: int, energy_range: Sequence[Any] | None, model: CostModel) -> _Rows:
-    """Make one row of each pointing over all its bins, or over wider ends."""
-    events = wanted.events[uses]
-    asked = events > 0
-    low, high = _ends_of(wanted.edges, asked)
-    if energy_range is not None:
-        wide = _ends_for(energy_range, len(wanted))
-        bad = (wide[0] < 1e-6) | (wide[0] > low * (1 + 1e-9)) | (high * (1 - 1e-9) > wide[1]) | (wide[1] > 1e6)
-        if (i := int(bad.argmax())) or bad[0]:
-            raise ProdconfError(
-                f"energy_range must hold all bins with a target, {low[i]:g} to {high[i]:g} TeV, and lie between "
-                f"1e-6 and 1e6 TeV, got {wide[0][i]:g} to {wide[1][i]:g}"
-            )
-        low, high = wide
-    constant, slope = (np.full(len(wanted), x) for x in _times(model, uses))
-    return _Rows(events / wanted.etendue, low, high, _held_etendue(wanted, asked), constant, slope)
-
-
-def _ends_for(energy_range: Sequence[Any], size: int) -> list[Array]:
-    """Read the ends of a spectrum, one pair for all pointings or an array of each end."""
-    if isinstance(energy_range, tuple) and len(energy_range) == 2 and all(np.ndim(end) == 1 for end in energy_range):
-        return [np.broadcast_to(_read("energy_range", end, "TeV", 1e-12, 1e12), size) for end in energy_range]
-    return [np.full(size, end) for end in _pair("energy_range", energy_range, "TeV")]
-
-
-def _held_etendue(wanted: Needs, asked: NDArray[np.bool_], point: Any = slice(None)) -> Array:
-    """Return the area times solid angle that hold the bins of each row."""
-    discs, cones = (np.where(asked, part[point], 0.0).max(axis=1) for part in (wanted.disc, wanted.cone))
-    return discs * cones
-
-
-def _ends_of(edges: Array, asked: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Return the energies that the bins with a target span at each pointing."""
-    return edges[asked.argmax(axis=1)], edges[asked.shape[1] - asked[:, ::-1].argmax(axis=1)]
-
-
-def _choose_uses(wanted: Needs, make: Any) -> Allocation:
-    """Make an allocation for each number of uses and keep the cheapest of each slice."""
-    made = [make(uses) for uses in _require_needs(wanted).events]
+def _divided(
+    wanted: Needs, model: CostModel, cuts: Sequence[int], nets: Sequence[Array], energy_range: Any = None
+) -> Allocation:
+    """Divide the energies at given edges, with the cheapest of several numbers of uses in each slice."""
+    made = []
+    for uses, events in wanted.events.items():
+        parts = _between(events > 0, cuts, uses)
+        rows = _rows_of(wanted, model, parts)
+        rows = rows if energy_range is None else _wider(rows, energy_range)
+        parts = parts._replace(index=_best_of(rows, nets, parts.number))
+        made.append(_allocation(rows, parts, (len(wanted), len(cuts) - 1)))
     best = np.argmin([one.seconds for one in made], axis=0)[None]
     every = {field.name: np.array([getattr(one, field.name) for one in made]) for field in fields(Allocation)}
     return Allocation(**{name: np.take_along_axis(values, best, axis=0)[0] for name, values in every.items()})
+
+
+def _wider(rows: _Rows, energy_range: Any) -> _Rows:
+    """Give the spectrum of each pointing other ends: one pair for all, or an array of each end."""
+    if isinstance(energy_range, tuple) and len(energy_range) == 2 and all(np.ndim(end) == 1 for end in energy_range):
+        ends = [require_array("energy_range", end, "TeV", low=1e-12, high=1e12) for end in energy_range]
+    else:
+        ends = [np.array(end) for end in require_pair("energy_range", energy_range, "TeV")]
+    low, high = (np.broadcast_to(end, rows.low.shape) for end in ends)
+    bad = (low < 1e-6) | (low > rows.low * (1 + 1e-9)) | (rows.high * (1 - 1e-9) > high) | (high > 1e6)
+    if bad.any():
+        i = int(bad.argmax())
+        raise ArgumentError(
+            f"energy_range must hold all bins with a target, {rows.low[i]:g} to {rows.high[i]:g} TeV, and lie between "
+            f"1e-6 and 1e6 TeV, got {low[i]:g} to {high[i]:g}"
+        )
+    return rows._replace(low=low, high=high)
 
 
 def spectrum(
@@ -378,33 +405,12 @@ def spectrum(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an argument is out of range, or the energies do not hold all bins with a target.
     """
-    gamma, site = _require_index("index", index), require_times(model)
-
-    def make(uses: int) -> Allocation:
-        rows = _one_row_each(wanted, uses, energy_range, site)
-        return _whole(wanted, rows, uses, np.full(len(wanted), gamma), site)
-
-    return _choose_uses(wanted, make)
-
-
-def _whole(wanted: Needs, rows: _Rows, uses: int, index: Array, model: CostModel) -> Allocation:
-    """Make an allocation of one slice that holds all bins."""
-    m, n = wanted.disc.shape
-    asked = wanted.events[uses] > 0
-    return _filled(
-        rows,
-        np.arange(m),
-        (m, 1),
-        model,
-        wanted.edges,
-        index=index,
-        n_use=np.full(m, uses),
-        first=asked.argmax(axis=1),
-        last=n - asked[:, ::-1].argmax(axis=1),
-    )
+    net = np.array([require_scalar("index", index, low=0, high=10)])
+    require_kind("wanted", wanted, Needs)
+    return _divided(wanted, require_times(model), [0, wanted.edges.size - 1], [net], energy_range)
 
 # %% ../../nbs/plan/03_slices.ipynb #5d743c5b
 def floor_seconds(wanted: Needs, model: CostModel, *, steepest: float = 4.0) -> Array:
@@ -425,7 +431,7 @@ def floor_seconds(wanted: Needs, model: CostModel, *, steepest: float = 4.0) -> 
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an argument is out of range.
     """
     return floor_per_bin(wanted, model, steepest=steepest).sum(axis=1)
@@ -438,65 +444,17 @@ def floor_per_bin(wanted: Needs, model: CostModel, *, steepest: float = 4.0) -> 
 
 def _least(wanted: Needs, model: CostModel, steepest: float) -> tuple[Array, Array]:
     """Return the events and the time (s) that each bin needs at least, (m, n), with the cheapest number of uses."""
-    events = np.array(list(_require_needs(wanted).events.values()))
-    costs = _least_cost(wanted, require_times(model), _require_index("steepest", steepest))
-    times = events * np.array([costs[uses] for uses in wanted.events])[:, None]
+    require_kind("wanted", wanted, Needs)
+    site, index = require_times(model), require_scalar("steepest", steepest, low=0, high=10)
+    low, high = wanted.edges[:-1], wanted.edges[1:]
+    moment = integral(low, high, index - site.energy_power) / integral(low, high, index)
+    constant, slope = _times(site, [[uses] for uses in wanted.events])
+    events = np.array(list(wanted.events.values()))
+    times = events * (constant + slope * moment)[:, None]
     best = times.argmin(axis=0)[None]
     return np.take_along_axis(events, best, axis=0)[0], np.take_along_axis(times, best, axis=0)[0]
 
-
-def _least_cost(wanted: Needs, model: CostModel, steepest: float) -> dict[int, Array]:
-    """Return the least mean time of one event in each bin (s), for each number of uses."""
-    low, high = wanted.edges[:-1], wanted.edges[1:]
-    moment = integral(low, high, steepest - model.energy_power) / integral(low, high, steepest)
-    return {
-        uses: constant + slope * moment
-        for uses, (constant, slope) in ((uses, _times(model, uses)) for uses in wanted.events)
-    }
-
 # %% ../../nbs/plan/03_slices.ipynb #073c3da1
-BOUNDS = (0.0, 4.0)  # of the indices that are searched
-_STEP = 0.05
-_GOLDEN = (np.sqrt(5) - 1) / 2
-
-
-def _require_bounds(bounds: Sequence[float]) -> tuple[float, float]:
-    """Read the bounds of an index."""
-    low, high = (_require_index("bounds", end) for end in _pair("bounds", bounds))
-    if low > high:
-        raise ProdconfError(f"bounds must not decrease, got {low:g} and {high:g}")
-    return low, high
-
-
-def _net(bounds: tuple[float, float]) -> Array:
-    """Return the indices of the first search."""
-    return np.linspace(*bounds, int(np.ceil((bounds[1] - bounds[0]) / _STEP - 1e-9)) + 1)
-
-
-def _refined(rows: _Rows, edges: Array, power: float, start: Array, bounds: tuple[float, float]) -> Array:
-    """Return the cheapest index of each row within one step around a start."""
-    low, high = np.maximum(start - _STEP, bounds[0]), np.minimum(start + _STEP, bounds[1])
-    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    at_left, at_right = (_log_seconds(rows, edges, power, x) for x in (left, right))
-    for _ in range(24):
-        down = at_left <= at_right
-        low, high = np.where(down, low, left), np.where(down, right, high)
-        probe = np.where(down, high - _GOLDEN * (high - low), low + _GOLDEN * (high - low))
-        cost = _log_seconds(rows, edges, power, probe)
-        left, right = np.where(down, probe, right), np.where(down, left, probe)
-        at_left, at_right = np.where(down, cost, at_right), np.where(down, at_left, cost)
-    found = np.where(at_left <= at_right, left, right)
-    better = _log_seconds(rows, edges, power, found) < _log_seconds(rows, edges, power, start)
-    return np.where(better, found, start)
-
-
-def _optimum(rows: _Rows, edges: Array, power: float, bounds: tuple[float, float]) -> Array:
-    """Return the cheapest index of each row."""
-    net = _net(bounds)
-    costs = [_log_seconds(rows, edges, power, np.full(len(rows.low), x)) for x in net]
-    return _refined(rows, edges, power, net[np.argmin(costs, axis=0)], bounds)
-
-
 def best_index(
     wanted: Needs,
     model: CostModel,
@@ -521,16 +479,12 @@ def best_index(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         As `spectrum`; or if the bounds are none.
     """
-    ends, site = _require_bounds(bounds), require_times(model)
-
-    def make(uses: int) -> Allocation:
-        rows = _one_row_each(wanted, uses, energy_range, site)
-        return _whole(wanted, rows, uses, _optimum(rows, wanted.edges, site.energy_power, ends), site)
-
-    return _choose_uses(wanted, make)
+    require_kind("wanted", wanted, Needs)
+    nets = _nets(1, None, bounds)
+    return _divided(wanted, require_times(model), [0, wanted.edges.size - 1], nets, energy_range)
 
 # %% ../../nbs/plan/03_slices.ipynb #42626da2
 class _Table(NamedTuple):
@@ -603,23 +557,11 @@ def _programme(tables: Sequence[_Table], asked: NDArray[np.bool_]) -> Indices:
     return np.array(places[::-1]).T
 
 # %% ../../nbs/plan/03_slices.ipynb #5fe10a39
-def _nets(slices: int, index: Any, bounds: tuple[float, float]) -> list[Array]:
-    """Return the indices that each slice may have."""
-    if not isinstance(index, (Sequence, np.ndarray)) or getattr(index, "ndim", 1) == 0:
-        index = [index] * slices
-    if isinstance(index, str) or len(index) != slices:
-        raise ProdconfError(
-            f"index must be one number, None, or one of them for each of {slices} slices, got {_short(index)}"
-        )
-    return [_net(bounds) if one is None else np.array([_require_index("index", one)]) for one in index]
-
-
 def _chosen(
     wanted: Needs, tables: Sequence[_Table], nets: Sequence[Array], places: Indices, asked: NDArray[np.bool_]
-) -> dict[str, Any]:
-    """Collect first bin, last bin, uses and index of the slices that are chosen, and where they stand."""
-    uses = np.array(list(wanted.events))
-    parts = []
+) -> _Parts:
+    """Collect the slices that the programme chose."""
+    uses, parts = list(wanted.events), []
     for s, (table, net) in enumerate(zip(tables, nets, strict=True)):
         first, last = places[:, s], places[:, s + 1]
         for m in np.flatnonzero(last > first):
@@ -627,8 +569,7 @@ def _chosen(
             if (bins := np.flatnonzero(asked[m, a:b])).size:
                 u, g = divmod(int(table.choice[b - 1][a, m]), net.size)
                 parts.append((m, s, a + bins[0], a + bins[-1] + 1, uses[u], net[g]))
-    names = ("point", "slice", "first", "last", "n_use", "index")
-    return {name: np.array(column) for name, column in zip(names, zip(*parts, strict=True), strict=True)}
+    return _Parts(*map(np.array, zip(*parts, strict=True)))
 
 
 def cheapest_slices(
@@ -662,46 +603,21 @@ def cheapest_slices(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an argument is out of range.
     """
-    _require_needs(wanted)
-    site, ends = require_times(model), _require_bounds(bounds)
-    count = require_whole("slices", slices, 1, wanted.edges.size - 1)
-    nets = _nets(count, index, ends)
-    different = {net.tobytes(): net for net in nets}
-    made = {key: _table(wanted, site, net) for key, net in different.items()}
-    tables = [made[net.tobytes()] for net in nets]
-    asked = wanted.asked
-    places = _programme(tables, asked)
-    found = _chosen(wanted, tables, nets, places, asked)
-    return _slices(wanted, site, found, np.array([net.size > 1 for net in nets]), ends, count)
-
-
-def _slices(
-    wanted: Needs,
-    model: CostModel,
-    found: dict[str, Any],
-    free: NDArray[np.bool_],
-    ends: tuple[float, float],
-    count: int,
-) -> Allocation:
-    """Refine the free indices of the chosen slices and make the record."""
-    rows = _rows_of(wanted, model, found)
-    refined = _refined(rows, wanted.edges, model.energy_power, found["index"], ends)
-    own = {name: found[name] for name in ("n_use", "first", "last")}
-    own["index"] = np.where(free[found["slice"]], refined, found["index"])
-    return _filled(rows, found["point"] * count + found["slice"], (len(wanted), count), model, wanted.edges, **own)
-
-
-def _rows_of(wanted: Needs, model: CostModel, found: dict[str, Any]) -> _Rows:
-    """Make the rows of some slices."""
-    bins, point = np.arange(wanted.edges.size - 1), found["point"]
-    inside = (bins >= found["first"][:, None]) & (bins < found["last"][:, None])
-    events = np.array([wanted.events[int(u)][p] for u, p in zip(found["n_use"], point, strict=True)])
-    held = _held_etendue(wanted, inside & (events > 0), point)
-    ends = wanted.edges[found["first"]], wanted.edges[found["last"]]
-    return _Rows(np.where(inside, events / wanted.etendue[point], 0.0), *ends, held, *_times(model, found["n_use"]))
+    require_kind("wanted", wanted, Needs)
+    site, count = require_times(model), require_whole("slices", slices, 1, wanted.edges.size - 1)
+    nets, asked = _nets(count, index, bounds), wanted.asked
+    made = {net.tobytes(): net for net in nets}
+    by_net = {key: _table(wanted, site, net) for key, net in made.items()}
+    tables = [by_net[net.tobytes()] for net in nets]
+    parts = _chosen(wanted, tables, nets, _programme(tables, asked), asked)
+    rows = _rows_of(wanted, site, parts)
+    free = np.array([net.size > 1 for net in nets])[parts.number]
+    net = max(nets, key=len)
+    refined = np.where(free, _refined(rows, parts.index, (net[0], net[-1])), parts.index)
+    return _allocation(rows, parts._replace(index=refined), (len(wanted), count))
 
 # %% ../../nbs/plan/03_slices.ipynb #a386bca6
 def given_slices(
@@ -729,51 +645,26 @@ def given_slices(
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an argument is out of range, or a border is no edge.
     """
-    _require_needs(wanted)
-    site, ends = require_times(model), _require_bounds(bounds)
+    require_kind("wanted", wanted, Needs)
     cuts = _cuts(wanted.edges, borders)
-    nets = _nets(len(cuts) - 1, index, ends)
-
-    def make(uses: int) -> Allocation:
-        found = _between(wanted.events[uses] > 0, cuts, uses)
-        rows = _rows_of(wanted, site, found)
-        free = np.array([net.size > 1 for net in nets])[found["slice"]]
-        fixed = np.array([net[0] for net in nets])[found["slice"]]
-        best = _optimum(rows, wanted.edges, site.energy_power, ends) if free.any() else fixed
-        own = {name: found[name] for name in ("n_use", "first", "last")} | {"index": np.where(free, best, fixed)}
-        where = found["point"] * (len(cuts) - 1) + found["slice"]
-        return _filled(rows, where, (len(wanted), len(cuts) - 1), site, wanted.edges, **own)
-
-    return _choose_uses(wanted, make)
+    return _divided(wanted, require_times(model), cuts, _nets(len(cuts) - 1, index, bounds))
 
 
-def _cuts(edges: Array, borders: Sequence[float]) -> Indices:
+def _cuts(edges: Array, borders: Sequence[float]) -> list[int]:
     """Find the edges that the borders are."""
-    given = np.atleast_1d(_read("borders", borders, "TeV", 1e-6, 1e6))
+    given = np.atleast_1d(require_array("borders", borders, "TeV", low=1e-6, high=1e6))
     if given.ndim != 1 or given.size > edges.size - 2:
-        raise ProdconfError(f"borders must be at most {edges.size - 2} energies, got shape {given.shape}")
+        raise ArgumentError(f"borders must be at most {edges.size - 2} energies, got shape {given.shape}")
     place = np.abs(edges[:, None] - given).argmin(axis=0)
     off = np.abs(edges[place] / given - 1) > 1e-6
     if off.any():
-        raise ProdconfError(f"borders must be edges of energy bins, got {given[off.argmax()]:g} TeV")
+        raise ArgumentError(f"borders must be edges of energy bins, got {given[off.argmax()]:g} TeV")
     if not (np.diff(place, prepend=0, append=edges.size - 1) > 0).all():
-        raise ProdconfError(f"borders must increase between the outer edges, got {_short(borders)}")
-    return np.concatenate([[0], place, [edges.size - 1]])
-
-
-def _between(asked: NDArray[np.bool_], cuts: Indices, uses: int) -> dict[str, Any]:
-    """Return the slices between cuts that hold a bin with a target, without the bins at their ends that hold none."""
-    parts = []
-    for s in range(len(cuts) - 1):
-        part = asked[:, cuts[s] : cuts[s + 1]]
-        for m in np.flatnonzero(part.any(axis=1)):
-            bins = np.flatnonzero(part[m])
-            parts.append((m, s, cuts[s] + bins[0], cuts[s] + bins[-1] + 1, uses))
-    names = ("point", "slice", "first", "last", "n_use")
-    return {name: np.array(column) for name, column in zip(names, zip(*parts, strict=True), strict=True)}
+        raise ArgumentError(f"borders must increase between the outer edges, got {shown(borders)}")
+    return [0, *place.tolist(), edges.size - 1]
 
 # %% ../../nbs/plan/03_slices.ipynb #fc2ea2fe
 def resized(allocation: Allocation, wanted: Needs, model: CostModel) -> Allocation:
@@ -794,19 +685,19 @@ def resized(allocation: Allocation, wanted: Needs, model: CostModel) -> Allocati
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the needs are of other pointings or uses, or a slice has nothing to do for them.
     """
-    site, (place, number) = require_times(model), np.nonzero(allocation.n_events > 0)
-    own = {name: getattr(allocation, name)[place, number] for name in ("first", "last", "n_use", "index")}
-    if len(wanted) != len(allocation.index) or not set(own["n_use"].tolist()) <= set(wanted.events):
+    place, number = np.nonzero(allocation.n_events > 0)
+    own = [getattr(allocation, name)[place, number] for name in ("first", "last", "n_use", "index")]
+    parts = _Parts(place, number, *own)
+    if len(wanted) != len(allocation.index) or not set(parts.n_use.tolist()) <= set(wanted.events):
         rule = f"of the {len(allocation.index)} pointings and the uses of allocation"
-        raise ProdconfError(f"wanted must be {rule}, got {len(wanted)} and {sorted(wanted.events)}")
-    rows = _rows_of(wanted, site, {**own, "point": place})
+        raise ArgumentError(f"wanted must be {rule}, got {len(wanted)} and {sorted(wanted.events)}")
+    rows = _rows_of(wanted, require_times(model), parts)
     if not (rows.etendue > 0).all():
-        raise ProdconfError("wanted must ask for events in every slice of allocation, got a slice without a target")
-    where = place * allocation.index.shape[1] + number
-    return _filled(rows, where, allocation.index.shape, site, wanted.edges, **own)
+        raise ArgumentError("wanted must ask for events in every slice of allocation, got a slice without a target")
+    return _allocation(rows, parts, allocation.index.shape)
 
 # %% ../../nbs/plan/03_slices.ipynb #ecad842b
 def best_uncertainties(wanted: Needs, model: CostModel, hours: float, *, steepest: float = 4.0) -> tuple[Array, Array]:
@@ -829,10 +720,10 @@ def best_uncertainties(wanted: Needs, model: CostModel, hours: float, *, steepes
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If an argument is out of range.
     """
-    budget = 3600 * float(_read("hours", require_scalar("hours", hours, "h"), "", 1e-30, 1e30))
+    budget = 3600 * require_scalar("hours", hours, "h", low=1e-30, high=1e30)
     needed, price = _least(wanted, model, steepest)
     asked = wanted.asked
     share = np.sqrt(price) / np.sqrt(price).sum()  # of the budget, for sqrt(N c)
@@ -859,12 +750,11 @@ def scaled(allocation: Allocation, hours: float) -> tuple[Allocation, float]:
 
     Raises
     ------
-    ProdconfError
+    ArgumentError
         If the budget is not positive.
     """
-    budget = 3600 * float(_read("hours", require_scalar("hours", hours, "h"), "", 1e-30, 1e30))
-    if not isinstance(allocation, Allocation):
-        raise ProdconfError(f"allocation must be an Allocation, got {type(allocation).__name__}")
+    budget = 3600 * require_scalar("hours", hours, "h", low=1e-30, high=1e30)
+    require_kind("allocation", allocation, Allocation)
     share = budget / float(allocation.seconds.sum())
     more = {name: getattr(allocation, name) * share for name in ("n_events", "seconds")}
     return replace(allocation, **more), float(share**-0.5)

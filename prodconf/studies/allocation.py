@@ -17,10 +17,9 @@ from ..core.drawing import amount, log_axis, new_axes
 from ..core.errors import ArgumentError, ProdconfError
 from ..events.dl2 import DL2File
 from ..jobs.cost import CostModel, cost_entry, read_cost_model
-from ..plan.configuration import Allocation as Entry
-from ..plan.configuration import PlanConfiguration
+from ..plan.configuration import PlanConfiguration, Slicing
 from ..plan.main_job import thrown_ranges
-from ..plan.pointings import production_limits, production_ranges
+from ..plan.pointings import places_of_pilots, production_limits, production_ranges
 from ..plan.proposal import Band, Pointings, hours_band, least_hours, pointings_of
 from prodconf.plan.slices import (
     Allocation,
@@ -289,7 +288,7 @@ def _index(index: Any) -> float | str:
 
 def _filled(configuration: PlanConfiguration, settings: StudySettings) -> tuple[StudySettings, list[str]]:
     """Check what was asked, take the rest from the plan, and say where that cannot be."""
-    own, notes = configuration.allocation or Entry(), []
+    own, notes = configuration.allocation or Slicing(), []
     count = own.slices if settings.slices is None else require_whole("slices", settings.slices, 1, _MOST_SLICES)
     hours = None if settings.budget is None else require_scalar("budget", settings.budget, "h")
     if hours is not None and not _BUDGETS[0] <= hours <= _BUDGETS[1]:
@@ -322,22 +321,16 @@ def _pointing(
     plan: ProductionPlan, pilot: PilotStatistics, thrown: Mapping[str, float], n_use: tuple[int, ...]
 ) -> tuple[Pointings, tuple[str, ...]]:
     """Say what the bins need at the place of a pilot."""
-    named = {"zenith": pilot.zenith, "azimuth": pilot.azimuth, "nsb_level": pilot.nsb_level or 1.0}
-    place = {name: np.array([value], dtype=np.float64) for name, value in named.items()}
-    production, _ = production_limits(plan.limits, *place.values(), outside="nearest")
+    places = places_of_pilots([pilot], "nearest")
+    production, _ = production_limits(plan.limits, places)
     ranges = {
         name: np.where(np.isfinite(values), values, thrown[name])
         for name, values in production_ranges(production).items()
     }
-    how = plan.configuration.allocation or Entry()
-    found, _, notes = pointings_of(
-        [pilot],
-        [],
-        place | ranges,
-        n_use=n_use or how.n_use,
-        targets=how.targets,
-        confidence=plan.configuration.confidence,
-    )
+    how = plan.configuration.allocation or Slicing()
+    how = how.model_copy(update={"n_use": n_use}) if n_use else how
+    confidence = plan.configuration.confidence
+    found, _, notes = pointings_of([pilot], [], places, ranges, how=how, confidence=confidence)
     if not found.known.size:
         raise ArgumentError(
             f"target must be known in one energy bin at least, but the pilot {pilot.source} has no events in its bins "

@@ -17,7 +17,7 @@ from ..core.checks import require_pair, require_scalar, require_whole
 from ..core.drawing import amount, new_axes, with_error
 from ..core.errors import ArgumentError
 from ..jobs.cost import read_cost_model, simulation_cost
-from ..plan.pointings import plan_points
+from ..plan.pointings import Places, plan_points
 from ..plan.summary import ProductionPlan
 from ..sky.pointing_sets import sky_area, uniform_density
 from .pilots import StudyPilots
@@ -131,16 +131,8 @@ def _pointings(taken: StudySettings, plan: ProductionPlan, outside: str) -> QTab
     if expected > MOST_POINTS:
         raise ArgumentError(f"density must give at most {MOST_POINTS} pointings in the window, got {expected:.3g}")
     places = uniform_density(density, zenith=zenith, azimuth=azimuth)
-    rows, _ = plan_points(
-        plan.limits,
-        plan.evaluations,
-        plan.requirements,
-        zenith=places[0],
-        azimuth=places[1],
-        nsb_level=np.full(places[0].size, taken.nsb_level),
-        outside=outside,
-        n_use=taken.n_use,
-    )
+    where = Places(*places, np.full(places[0].size, taken.nsb_level), outside)
+    rows, _ = plan_points(plan.limits, plan.evaluations, plan.requirements, where, n_use=taken.n_use)
     return rows
 
 

@@ -21,7 +21,7 @@ import traitlets
 from ..core.drawing import to_svg
 from ..core.errors import ProdconfError, ProdconfWarning
 from ..jobs.cost import COST_UNITS, CostModel, cost_entry, read_cost_model
-from ..plan.configuration import Allocation
+from ..plan.configuration import Slicing
 from ..plan.main_job import plan_sub_arrays, thrown_ranges
 from .allocation import allocation_study
 from .grid import grid_study
@@ -349,7 +349,7 @@ def _allocation_controls(pilots: StudyPilots) -> list[Control]:
     """Return the controls of the study of allocation; those of targets, uses and cost set what the others set."""
     if not pilots.inputs.files:
         return []
-    own = pilots.configuration.allocation or Allocation()
+    own = pilots.configuration.allocation or Slicing()
     steepest = max(4.0, own.spectral_index if isinstance(own.spectral_index, float) else 0.0)
     index = _slider(widgets.FloatSlider, "spectral index", min=0.0, max=steepest, step=0.05, value=2.0)
     budget = _log_slider("CPU-hours", 0.1, 1e7, 100.0)

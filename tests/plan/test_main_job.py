@@ -302,7 +302,7 @@ def test_a_telescope_that_no_file_knows_is_named(limits_only):
 
 def test_outside_the_pilots_is_refused(limits_only, tmp_path):
     grid = {"zenith": ["70 deg"], "azimuth": ["0 deg"], "nsb_level": [0.24]}
-    with pytest.raises(ProdconfError, match="outside the pilots"):
+    with pytest.raises(ProdconfError, match=r"zenith 70 deg, .* is outside"):
         plan_production(limits_only | {"grid": grid}, tmp_path / "out")
     plan = plan_production(limits_only | {"grid": grid | {"outside": "nearest"}})
     assert plan.production["outside_pilots"].all()

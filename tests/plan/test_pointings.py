@@ -11,7 +11,7 @@ from prodconf.formulas.loss_tails import TailLimit, Verdict
 from prodconf.limits.pilots import PilotLimits, PilotPoint
 from prodconf.limits.rows import limits_table
 from prodconf.plan.configuration import Grid
-from prodconf.plan.pointings import grid_of_pilots, plan_grid, plan_points, pointings, production_limits
+from prodconf.plan.pointings import Places, grid_of_pilots, places_of_grid, plan_grid, plan_points, production_limits
 from prodconf.precision.pilots import PilotStatistics, Requirement
 from prodconf.precision.targets import Metric, Metrics
 
@@ -118,7 +118,7 @@ def test_limits_between_two_pilots():
 
 
 def test_a_pilots_own_pointing_returns_its_limits():
-    result, _ = production_limits(table(*TWO), np.array([20.0, 60.0]), np.array([0.0, 360.0]), np.full(2, 0.24))
+    result, _ = production_limits(table(*TWO), Places(np.array([20.0, 60.0]), np.array([0.0, 360.0]), np.full(2, 0.24)))
     np.testing.assert_allclose(result["upper_radius_limit"].value, [1000, 2000])
     np.testing.assert_allclose(result["lower_energy_limit"].value, [0.01, 0.09])
     np.testing.assert_allclose(result["upper_radius_limit_sigma"].value, [20, 10])
@@ -153,8 +153,8 @@ def test_nsb_is_logarithmic():
 
 
 def test_pointings_are_all_combinations():
-    zenith, azimuth, nsb = pointings(grid([20, 40], azimuth=["0 deg", "180 deg"], nsb=[0.24, 0.84]))
-    found = list(zip(nsb, zenith, azimuth, strict=True))
+    made = places_of_grid(grid([20, 40], azimuth=["0 deg", "180 deg"], nsb=[0.24, 0.84]))
+    found = list(zip(made.nsb_level, made.zenith, made.azimuth, strict=True))
     assert found == [(b, z, a) for b in (0.24, 0.84) for z in (20, 40) for a in (0, 180)]
 
 
@@ -326,8 +326,7 @@ def test_points_are_the_production_rows_of_the_grid():
     needs, both = [need(1e-3, sigma=1e-4, bound=2e-3), need(8e-3, bound=9e-3)], [evaluation(20.0), evaluation(60.0)]
     asked = grid([20, 33, 60], nsb=[0.24])
     wanted = plan_grid(table(*pilots), both, needs, grid=asked)
-    zenith, azimuth, nsb_level = pointings(asked)
-    rows, arrays = plan_points(table(*pilots), both, needs, zenith=zenith, azimuth=azimuth, nsb_level=nsb_level)
+    rows, arrays = plan_points(table(*pilots), both, needs, places_of_grid(asked))
     assert [str(one["array_name"][0]) for one in arrays] == ["full", "small"]
     for column in rows.colnames:
         np.testing.assert_array_equal(np.asarray(rows[column]), np.asarray(wanted[column])[:3], err_msg=column)
@@ -337,37 +336,37 @@ def test_points_are_the_production_rows_of_the_grid():
 
 
 def test_points_without_statistics_have_limits_only():
-    rows, _ = plan_points(table(*TWO), [], [], zenith=np.array([30.0]), azimuth=np.zeros(1), nsb_level=np.array([0.24]))
+    rows, _ = plan_points(table(*TWO), [], [], Places(np.array([30.0]), np.zeros(1), np.array([0.24])))
     assert np.isnan(rows["n_events"]).all()
     assert list(rows["n_events_status"]) == ["undetermined"]
 
 
 def test_points_outside_are_refused_or_flagged():
-    where = {"zenith": np.array([30.0, 65.0]), "azimuth": np.zeros(2), "nsb_level": np.full(2, 0.24)}
+    where = Places(np.array([30.0, 65.0]), np.zeros(2), np.full(2, 0.24))
     with pytest.raises(ProdconfError, match="zenith 65 deg"):
-        plan_points(table(*TWO), [], [], **where)
-    rows, _ = plan_points(table(*TWO), [], [], **where, outside="nearest")
+        plan_points(table(*TWO), [], [], where)
+    rows, _ = plan_points(table(*TWO), [], [], replace(where, outside="nearest"))
     assert rows["outside_pilots"].tolist() == [False, True]
 
 
 def test_uses_of_a_production_by_hand():
     """D' = 1 + (D - 1) (n - 1) / (n_p - 1) A / A': a pilot of 2000 m and 20 uses, planned to 1000 m and n uses."""
     one = replace(evaluation(20.0), n_use=20, design_effect=np.array([1.5]))
-    where = {"zenith": np.array([20.0]), "azimuth": np.zeros(1), "nsb_level": np.array([0.24])}
+    where = Places(np.array([20.0]), np.zeros(1), np.array([0.24]))
     for n_use, after in ((None, 3.0), (20, 3.0), (1, 1.0), (5, 1 + 0.5 * 4 / 19 * 4), (3, 1 + 0.5 * 2 / 19 * 4)):
-        rows, _ = plan_points(table(TWO[0]), [one], [need(1e-3, bound=2e-3)], **where, n_use=n_use)
+        rows, _ = plan_points(table(TWO[0]), [one], [need(1e-3, bound=2e-3)], where, n_use=n_use)
         assert rows["n_events"][0] == pytest.approx(events(1e-3, 0.01, 330, 1000, 6) * after / 1.5)
         assert rows["n_events_bound"][0] == pytest.approx(2 * rows["n_events"][0])
     with pytest.raises(ProdconfError, match="n_use must be 1"):
-        plan_points(table(TWO[0]), [evaluation(20.0)], [need(1e-3)], **where, n_use=2)
+        plan_points(table(TWO[0]), [evaluation(20.0)], [need(1e-3)], where, n_use=2)
 
 
 @pytest.mark.parametrize("azimuth", [0.0, 90.0, 180.0, 181.0, 270.0, 359.0])
 def test_the_nearest_of_pilots_by_one_azimuth_is_found_all_around(azimuth):
     """Pilots by the North alone stand for the whole circle if they are asked to; half of it must not come out empty."""
-    where = {"zenith": np.array([20.0]), "azimuth": np.array([azimuth]), "nsb_level": np.array([0.24])}
+    where = Places(np.array([20.0]), np.array([azimuth]), np.array([0.24]), "nearest")
     both = [evaluation(20.0), evaluation(60.0)]
-    rows, _ = plan_points(table(*TWO), both, [need(1e-3), need(8e-3)], **where, outside="nearest")
+    rows, _ = plan_points(table(*TWO), both, [need(1e-3), need(8e-3)], where)
     assert rows["upper_radius_limit"].value == pytest.approx([1000])
     assert rows["n_events"] == pytest.approx([events(1e-3, 0.01, 330, 1000, 6)])
     assert rows["outside_pilots"].tolist() == [azimuth not in (0.0,)]

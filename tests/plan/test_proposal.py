@@ -10,6 +10,8 @@ from astropy import units as u
 from prodconf.core.errors import ProdconfError
 from prodconf.formulas.power_law import integral
 from prodconf.jobs.cost import CostModel
+from prodconf.jobs.runs import RunSettings
+from prodconf.plan.configuration import Slicing
 from prodconf.plan.proposal import Pointings, compare, hours_band, propose, slice_table
 from prodconf.plan.slices import cheapest_slices, floor_seconds, spectrum
 from prodconf.precision.needs import PilotBins, ThrownRanges, needs_at
@@ -66,7 +68,7 @@ MANY = np.full((2, 24), 400)
 @pytest.mark.parametrize("length", [{"showers_per_run": 700}, {"wall_time": "5 h"}])
 @pytest.mark.parametrize("uses", [(5,), (1, 5, 20)])
 def test_slices_and_jobs_add_up_to_the_last_event(length, uses):
-    made = propose(pointings(MANY, uses=uses), MODEL, energy_range=(0.003, 330), slices=4, **length)
+    made = propose(pointings(MANY, uses=uses), MODEL, energy_range=(0.003, 330), how=Slicing(slices=4, **length))
     table, jobs = made.slices, made.jobs
     for name in ("n_showers", "n_events"):
         by_hand = np.zeros(len(table), np.int64)
@@ -91,7 +93,7 @@ def test_every_bin_gets_what_it_needs_on_the_disc_of_its_slice():
     radius = 300 + 150 * np.log(CENTRE / 0.04)
     cone = 3 + 4 * np.exp(-CENTRE)  # the cone narrows where the disc widens
     where = pointings(MANY, radius=radius, viewcone=cone)
-    table = propose(where, MODEL, energy_range=(0.003, 330), slices=3).slices
+    table = propose(where, MODEL, energy_range=(0.003, 330)).slices
     needed = where.needs[5]
     for row in table:
         low, high, gamma = row["energy_min"].value, row["energy_max"].value, -row["spectral_index"]
@@ -107,7 +109,7 @@ def test_every_bin_gets_what_it_needs_on_the_disc_of_its_slice():
 
 def test_storage_counts_uses_and_events_that_pass():
     where = pointings(MANY)
-    table, _ = slice_table(cheapest_slices(where.wanted(None), MODEL, slices=24), where, MODEL, showers_per_run=1000)
+    table, _ = slice_table(cheapest_slices(where.wanted(None), MODEL, slices=24), where, RunSettings(1000, cost=MODEL))
     thrown = (table["n_events"] / table["n_events_required"]).sum()  # whole runs throw a little more
     passed = thrown / TARGET**2 * (1 + 0.5 * (1000 / 800) ** 2)
     wanted = table["n_events"].sum() * 100 + passed * 20_000
@@ -199,26 +201,18 @@ def test_a_band_shrinks_with_the_pilot_and_has_its_estimate_inside():
 def test_one_spectrum_is_the_plans_own_number_at_its_pilots(small_plan):
     """At a pilot's pointing, on the plan's disc and energies, the estimate is the number of events of the plan."""
     from prodconf.plan.configuration import PRODUCTION
-    from prodconf.plan.pointings import plan_points
+    from prodconf.plan.pointings import places_of_pilots, plan_points, production_ranges
     from prodconf.plan.proposal import pointings_of
 
     plan, _ = small_plan
-    place = {
-        name: np.array([getattr(pilot, name) for pilot in plan.evaluations], dtype=float)
-        for name in ("zenith", "azimuth", "nsb_level")
-    }
-    rows, _ = plan_points(plan.limits, plan.evaluations, plan.requirements, **place)
+    places = places_of_pilots(plan.evaluations)
+    rows, _ = plan_points(plan.limits, plan.evaluations, plan.requirements, places)
     assert set(rows["array_name"]) == {PRODUCTION}
-    ranges = {
-        "energy_min": rows["lower_energy_limit"].to_value(u.TeV),
-        "energy_max": rows["upper_energy_limit"].to_value(u.TeV),
-        "radius": rows["upper_radius_limit"].to_value(u.m),
-        "viewcone": rows["viewcone_radius"].to_value(u.deg),
-    }
-    _, today, _ = pointings_of(plan.evaluations, plan.pilots, {**place, **ranges})
+    ranges = production_ranges(rows)
+    _, today, _ = pointings_of(plan.evaluations, plan.pilots, places, ranges)
     for i in range(len(rows)):
         one = Pointings(
-            *(values[[i]] for values in place.values()),
+            *(values[[i]] for values in (places.zenith, places.azimuth, places.nsb_level)),
             today.radius[[i]],
             today.viewcone[[i]],
             {

@@ -12,18 +12,9 @@ from scipy.stats import betabinom, binom
 from prodconf.core.errors import ProdconfError
 from prodconf.events.dl2 import DL2File
 from prodconf.jobs.cost import CostModel
-from prodconf.plan.configuration import Allocation
-from prodconf.plan.validation import (
-    OUTPUTS,
-    Slices,
-    draw_pilots,
-    passes_law,
-    plot_pulls,
-    toy_rates,
-    toy_truth,
-    validate_plan,
-    validate_truth,
-)
+from prodconf.plan.configuration import Slicing
+from prodconf.plan.truth import Slices, ToyAim, draw_pilots, passes_law, toy_rates, toy_truth
+from prodconf.plan.validation import OUTPUTS, plot_pulls, validate_plan, validate_truth
 from prodconf.precision.area import PassedOfThrown, count_uncertainty
 from prodconf.precision.pilots import pilot_statistics
 from prodconf.precision.targets import write_metrics
@@ -34,7 +25,7 @@ RISING = ToyModel(break_energy=0.3, correlation=0.2)
 ALIKE = ToyModel(Throw(core_scatter_max=400.0, viewcone_max=3.0), 0.5, break_energy=0.3, correlation=0.8)
 THREE = [ToyModel(Throw(zenith=z), break_energy=b, correlation=0.2) for z, b in ((20.0, 0.1), (40.0, 0.2), (60.0, 0.5))]
 WIDE = ToyModel(Throw(core_scatter_max=3000.0), break_energy=0.3, core_scale=120.0, correlation=0.3)
-LAST = Allocation(slices=2)
+LAST = ToyAim(how=Slicing(slices=2))
 
 
 # --- the law of passes ------------------------------------------------------------------------------------------------
@@ -69,7 +60,7 @@ def test_law_refuses(arguments):
 def loop():
     """A toy whose pilots are easily simulated shower by shower."""
     model = ToyModel(Throw(energy_min=0.02, energy_max=20.0, core_scatter_max=700.0), break_energy=0.3, correlation=0.2)
-    return model, toy_truth([model], n_showers=40_000, n_use=10, allocation=LAST, target=0.1)
+    return model, toy_truth([model], n_showers=40_000, n_use=10, aim=ToyAim(0.1, how=Slicing(slices=2)))
 
 
 def test_pilots_are_as_simulated_and_read(loop, tmp_path):
@@ -128,9 +119,9 @@ CASES = {
     "larger pilot": ({"models": [RISING], "n_showers": 5_000_000}, (100, 150)),
     "ten uses, much alike": ({"models": [ALIKE], "n_showers": 300_000, "n_use": 10}, (15, 30)),
     "one slice of a fixed index": (
-        {"models": [RISING], "n_showers": 800_000, "allocation": Allocation(slices=1, spectral_index=2.0)}, (15, 25),
+        {"models": [RISING], "n_showers": 800_000, "aim": ToyAim(how=Slicing(slices=1, spectral_index=2.0))}, (15, 25),
     ),
-    "three pointings": ({"models": THREE, "n_showers": 1_000_000, "allocation": LAST}, (20, 30)),
+    "three pointings": ({"models": THREE, "n_showers": 1_000_000, "aim": LAST}, (20, 30)),
 }  # fmt: skip
 
 
@@ -165,7 +156,7 @@ def test_pulls_have_mean_0_and_width_1():
 
 
 def test_same_seed_same_answer_and_the_table_adds_up():
-    truth = toy_truth(n_showers=400_000, allocation=LAST)
+    truth = toy_truth(n_showers=400_000, aim=LAST)
     one, two, other = (validate_truth(truth, n_toys=20, seed=seed) for seed in (3, 3, 4))
     assert np.array_equal(one.sure.achieved, two.sure.achieved, equal_nan=True)
     assert not np.array_equal(one.sure.achieved, other.sure.achieved, equal_nan=True)
@@ -180,7 +171,7 @@ def test_same_seed_same_answer_and_the_table_adds_up():
 
 
 def test_interval_is_wider_where_pointings_fail_together():
-    found = validate_truth(toy_truth(THREE, n_showers=300_000, allocation=LAST), n_toys=30)
+    found = validate_truth(toy_truth(THREE, n_showers=300_000, aim=LAST), n_toys=30)
     low, high = found.sure.interval
     assert low < found.sure.share <= high
     every = np.repeat(np.arange(30)[:, None] % 5 > 0, 3, axis=1)
@@ -211,12 +202,14 @@ def test_n_toys_is_checked(value):
 @pytest.mark.parametrize(
     ("how", "word"),
     [
-        ({"n_showers": 0}, "n_showers"), ({"n_use": 0}, "n_use"), ({"n_use": 21}, "n_use"), ({"target": 0.0}, "target"),
-        ({"target": np.nan}, "target"), ({"energy_range": (5.0, 0.1)}, "energy"),
-        ({"energy_range": (400.0, 900.0)}, "range"),
-        ({"loss_fraction": 2.0}, "loss_fraction"), ({"confidence": 1.5}, "confidence"), ({"models": [3]}, "models"),
-        ({"models": 3}, "models"), ({"models": []}, "models"), ({"energy_range": (1.0,)}, "energy_range"),
-        ({"cost": None}, "cost"), ({"allocation": 3}, "allocation"),
+        ({"n_showers": 0}, "n_showers"), ({"n_use": 0}, "n_use"), ({"n_use": 21}, "n_use"),
+        ({"aim": ToyAim(target=0.0)}, "target"),
+        ({"aim": ToyAim(target=np.nan)}, "target"), ({"aim": ToyAim(energy_range=(5.0, 0.1))}, "energy"),
+        ({"aim": ToyAim(energy_range=(400.0, 900.0))}, "range"),
+        ({"aim": ToyAim(loss_fraction=2.0)}, "loss_fraction"),
+        ({"aim": ToyAim(confidence=1.5)}, "confidence"), ({"models": [3]}, "models"),
+        ({"models": 3}, "models"), ({"models": []}, "models"), ({"aim": ToyAim(energy_range=(1.0,))}, "energy_range"),
+        ({"aim": ToyAim(cost=None)}, "cost"), ({"aim": ToyAim(how=3)}, "how"), ({"aim": 3}, "aim"),
         ({"models": [RISING, ToyModel(Throw(0.01, zenith=40.0))]}, "models"),
     ],
 )  # fmt: skip
@@ -251,7 +244,7 @@ def test_pilots_that_say_nothing_are_refused():
 
 def test_cost_without_a_time_is_refused():
     with pytest.raises(ProdconfError, match="model"):
-        validate_truth(toy_truth(cost=CostModel(bytes_per_event=1.0)), n_toys=2)
+        validate_truth(toy_truth(aim=ToyAim(cost=CostModel(bytes_per_event=1.0))), n_toys=2)
 
 
 # --- plans and the command --------------------------------------------------------------------------------------------

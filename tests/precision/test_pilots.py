@@ -11,7 +11,7 @@ from scipy import stats
 
 from prodconf.core.errors import ProdconfError
 from prodconf.events.dl2 import DL2Energies, DL2File, DL2Header, write_dl2
-from prodconf.plan.tables import statistics_table
+from prodconf.plan.summary import statistics_table
 from prodconf.precision import counts as event_counts
 from prodconf.precision.area import measure_effective_area
 from prodconf.precision.counts import count_events

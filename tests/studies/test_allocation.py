@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from prodconf.core.drawing import to_svg
 from prodconf.core.errors import ProdconfError
 from prodconf.jobs.cost import CostModel, read_cost_model
-from prodconf.plan.configuration import Allocation
-from prodconf.plan.pointings import production_ranges
+from prodconf.plan.configuration import Slicing
+from prodconf.plan.pointings import places_of_pilots, places_of_table, production_ranges
 from prodconf.plan.proposal import pointings_of, propose
 from prodconf.plan.slices import best_uncertainties, cheapest_slices, floor_seconds, scaled, spectrum
 from prodconf.precision.shower_reuse import ThrownSlices, recommend_uses, shower_reuse
@@ -43,7 +43,7 @@ def plain(pilots):
 def with_plan(pilots, **changes):
     """Return the pilots with another allocation in their plan, or another cost."""
     cost = changes.pop("cost", pilots.inputs.cost)
-    entry = Allocation(**changes) if changes else None
+    entry = Slicing(**changes) if changes else None
     configuration = pilots.configuration.model_copy(update={"allocation": entry})
     return replace(pilots, inputs=replace(pilots.inputs, configuration=configuration, cost=cost), plans={})
 
@@ -55,9 +55,8 @@ def test_without_a_question_the_answer_is_the_plans_proposal(pilots):
     """All pointings of the plan, which are those of the pilots, with the discs of all energies."""
     plan, ends = plan_anew(pilots), np.array([file.energy_range for file, _ in pilots.inputs.files])
     rows = plan.production
-    place = {name: np.asarray(getattr(rows[name], "value", rows[name])) for name in ("zenith", "azimuth", "nsb_level")}
-    thrown, _, _ = pointings_of(plan.evaluations, [], place | production_ranges(rows))
-    made = propose(thrown, pilots.inputs.cost, energy_range=(ends[:, 0].min(), ends[:, 1].max()), slices=3)
+    thrown, _, _ = pointings_of(plan.evaluations, [], places_of_table(rows), production_ranges(rows))
+    made = propose(thrown, pilots.inputs.cost, energy_range=(ends[:, 0].min(), ends[:, 1].max()))
     table = made.slices
     assert len(thrown.zenith) == len(pilots.event_names)
     for name in pilots.event_names:
@@ -82,14 +81,10 @@ def test_totals_and_band_are_those_of_a_proposal_at_the_pointing(pilots, plain):
     evaluation = evaluate(pilots)
     rows = plan_anew(pilots).production
     near = (abs(rows["zenith"].value - evaluation.zenith) < 0.1) & (abs(rows["azimuth"].value) < 0.1)
-    place = {
-        "zenith": np.array([evaluation.zenith]),
-        "azimuth": np.array([evaluation.azimuth]),
-        "nsb_level": np.array([evaluation.nsb_level]),
-    }
-    pointing, _, _ = pointings_of([evaluation], [], place | production_ranges(rows[near]))
+    place = places_of_pilots([evaluation])
+    pointing, _, _ = pointings_of([evaluation], [], place, production_ranges(rows[near]))
     ends = np.array([file.energy_range for file, _ in pilots.inputs.files])
-    made = propose(pointing, pilots.inputs.cost, energy_range=(ends[:, 0].min(), ends[:, 1].max()), slices=3)
+    made = propose(pointing, pilots.inputs.cost, energy_range=(ends[:, 0].min(), ends[:, 1].max()))
     assert plain.hours == pytest.approx(made.hours, rel=1e-3)
     assert plain.floor_hours == pytest.approx(made.floor_hours, rel=1e-9)
     for name in ("value", "low", "high"):

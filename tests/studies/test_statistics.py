@@ -13,7 +13,7 @@ from scipy import integrate
 from prodconf.core.errors import ProdconfError
 from prodconf.jobs.cost import CostModel
 from prodconf.plan.main_job import plan_production
-from prodconf.plan.tables import statistics_table
+from prodconf.plan.summary import statistics_table
 from prodconf.precision.pilots import disc_factors
 from prodconf.studies.pilots import evaluate
 from prodconf.studies.settings import StudySettings, plan_anew
