@@ -295,10 +295,10 @@ def test_loss_at_the_closed_form_is_the_loss_fraction():
 
 
 def test_the_guarantee_holds_in_many_pilots_with_reused_showers(limits_in_memory):
-    """250 pilots of about 400 triggers, ten uses of each shower: 95 % guarantees and 95 % intervals."""
+    """A hundred pilots of about 400 triggers, ten uses of each shower: 95 % guarantees and 95 % intervals."""
     throw = Throw(energy_min=0.006, energy_max=3.0, core_scatter_max=700.0, viewcone_max=6.0)
     model, rng = ToyModel(throw, slope=4.0, correlation=0.3), np.random.default_rng(20260101)
-    f, n_toys = 0.05, 250
+    f, n_toys = 0.05, 100
     truth = model.limits(f)
     expected = {"energy": truth.lower_energy, "radius": truth.upper_radius, "viewcone": np.degrees(truth.viewcone)}
     counts = {name: dict.fromkeys(expected, 0) for name in ("exceeds", "sample exceeds", "covers", "ok")}
@@ -470,6 +470,7 @@ def test_the_anchor_lies_in_the_interval_and_the_union_is_counted():
     assert limits.joint_guaranteed.fraction < limits.joint.fraction
 
 
+@pytest.mark.long
 def test_guarantee_coverage_and_union_in_500_toys():
     """10 000 triggers, a loss of 0.2 %: twenty events beyond each cut."""
     n, f, n_toys, rng = 10_000, 2e-3, 500, np.random.default_rng(2026)
@@ -689,7 +690,7 @@ def peak_limit(summary: FileSummary, low=1e-3, **arguments):
 
 def test_the_peak_rule_covers_its_closed_form():
     """sqrt(2 ln 100) widths below the centre the spectrum has 1 % of its peak."""
-    rng, n_toys = np.random.default_rng(4), 120
+    rng, n_toys = np.random.default_rng(4), 60
     truth = 0.1 * np.exp(-0.7 * np.sqrt(2 * np.log(100)))
     point, request = dataclasses.replace(ANCHOR_POINT, energy_range=(1e-3, 100.0)), LimitRequest(energy_rule="peak")
     found = [module._peak_limit(bell(rng, 30_000).tails["all"], point, request) for _ in range(n_toys)]
