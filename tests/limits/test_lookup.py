@@ -210,7 +210,7 @@ def test_stated_uncertainty_covers_what_is_left_out(shared_data):
 # ---------------------------------------------------------------- symmetries
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.floats(20, 60), min_size=1, max_size=4),
     st.lists(st.floats(-180, 540), min_size=1, max_size=4),

@@ -240,7 +240,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=TREES, suffix=st.sampled_from(["yml", "json"]))
 def test_any_tree_is_read_or_refused_in_one_sentence(tmp_path, tree, suffix):
     path = tmp_path / f"tree.{suffix}"
