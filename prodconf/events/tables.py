@@ -574,7 +574,7 @@ def _try_out(path: str) -> None:
 
 # %% ../../nbs/events/01_tables.ipynb #eb717efa
 _SECONDS = 20.0
-_BYTES_PER_SECOND = 20e6
+_BYTES_PER_SECOND = 2e6  # lists of telescopes are read at 9 MB/s
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SOUND: dict[str, tuple[int, ...]] = {}
 
