@@ -9,8 +9,8 @@ from hypothesis import settings
 
 from prodconf.core.errors import ProdconfWarning
 
-settings.register_profile("short", parent=settings.default, max_examples=40)
-settings.register_profile("long", max_examples=1000)  # pytest --hypothesis-profile=long
+settings.register_profile("short", parent=settings.default, max_examples=40, deadline=None)
+settings.register_profile("long", max_examples=1000, deadline=None)  # pytest --hypothesis-profile=long
 settings.load_profile("short")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
