@@ -14,12 +14,12 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from .core.checks import require_finite
+from .core.checks import require_finite, require_index
 from .core.configuration import to_unit
-from .core.errors import ProdconfError, ProdconfWarning
+from .core.errors import ArgumentError, ProdconfError, ProdconfWarning
 from .formulas import power_law
 from .precision.pilots import PilotStatistics, disc_factors, number_of_events, pilot_statistics, requirement
-from .precision.targets import Metrics, parse_metrics
+from .precision.targets import Metrics, as_metrics
 from .sky.place import UNITS, GridPoint, contradictions, parse_grid_point
 
 if TYPE_CHECKING:
@@ -194,19 +194,9 @@ class ProductionTotal:
         return [*lines, f"Verdict: {self.status}."]
 
 # %% ../nbs/derive_production_statistics.ipynb #f02c89ff
-def _as_metrics(metrics: Any, evaluator: StatisticalErrorEvaluator) -> Metrics:
-    """Return metrics from a mapping as in the YAML files, or those of the evaluator for None."""
-    found = evaluator.metrics if metrics is None else metrics
-    if found is None:
-        raise ProdconfError("metrics must be given, here or to the evaluator")
-    return found if isinstance(found, Metrics) else parse_metrics(found)
-
-
 def _pilot(evaluator: StatisticalErrorEvaluator, metrics: Metrics, spectral_index: Any) -> PilotStatistics:
     """Return the statistics of the evaluator's file, for another spectrum if one is asked for."""
-    index = evaluator.spectral_index if spectral_index is None else _number("spectral_index", spectral_index, "")
-    if index is not None and not 0 < index < 20:
-        raise ProdconfError(f"spectral_index must lie in (0, 20), as 2 for a spectrum E^-2, got {index:g}")
+    index = evaluator.spectral_index if spectral_index is None else require_index(spectral_index)
     if index == evaluator.spectral_index:
         return evaluator.pilot(metrics)
     return pilot_statistics(evaluator.file, metrics, index=index, axis=evaluator.energy_axis)
@@ -224,9 +214,41 @@ def _warn_elsewhere(asked: GridPoint, known: GridPoint) -> None:
                 stacklevel=3,
             )
 
-# %% ../nbs/derive_production_statistics.ipynb #57d62b8b
-class _Derivation:
-    """Pilot, requirement and total of one evaluator."""
+# %% ../nbs/derive_production_statistics.ipynb #de36f79e
+class ProductionStatisticsDerivator:
+    """
+    Derives the number of events that a production needs.
+
+    Parameters
+    ----------
+    evaluator : StatisticalErrorEvaluator
+        Pilot of one pointing.
+    metrics : mapping, Metrics or None
+        Targets, as in the metrics files; None takes those of the evaluator.
+    spectral_index : float, optional
+        Of the production's spectrum E^-index (positive); the pilot's by default.
+    core_radius : float or Quantity, optional
+        Radius of the production's disc of cores (m); the pilot's by default. Showers are used as often as in the
+        pilot, so the design effect grows.
+    viewcone : float or Quantity, optional
+        Half opening angle of the production's cone (deg); the pilot's by default.
+    energy_range : pair of float or Quantity, optional
+        Thrown energies of the production (TeV); the pilot's by default.
+
+    Attributes
+    ----------
+    pilot : PilotStatistics
+        Statistics per energy bin.
+    requirement : Requirement
+        Density of thrown events and the bin that decides.
+    total : ProductionTotal
+        Number of events and how sure it is.
+
+    Raises
+    ------
+    ProdconfError
+        If an argument has a wrong unit or value, asks for more than the pilot threw, or the metrics hold no bin.
+    """
 
     def __init__(
         self,
@@ -241,7 +263,10 @@ class _Derivation:
         if not hasattr(evaluator, "pilot"):
             raise ProdconfError(f"evaluator must be a StatisticalErrorEvaluator, got {type(evaluator).__name__}")
         self.evaluator = evaluator
-        self.metrics = _as_metrics(metrics, evaluator)
+        found = evaluator.metrics if metrics is None else as_metrics(metrics)
+        if found is None:
+            raise ArgumentError("metrics must be given, here or to the evaluator")
+        self.metrics: Metrics = found
         self._ranges = _thrown_ranges(evaluator.file, core_radius, viewcone, energy_range)
         pilot = _pilot(evaluator, self.metrics, spectral_index)
         pilot = _on_smaller_disc(pilot, self._ranges["radius"])
@@ -276,42 +301,6 @@ class _Derivation:
             undetermined=need.undetermined,
             spectral_index=self.pilot.index,
         )
-
-# %% ../nbs/derive_production_statistics.ipynb #de36f79e
-class ProductionStatisticsDerivator(_Derivation):
-    """
-    Derives the number of events that a production needs.
-
-    Parameters
-    ----------
-    evaluator : StatisticalErrorEvaluator
-        Pilot of one pointing.
-    metrics : mapping, Metrics or None
-        Targets, as in the metrics files; None takes those of the evaluator.
-    spectral_index : float, optional
-        Of the production's spectrum E^-index (positive); the pilot's by default.
-    core_radius : float or Quantity, optional
-        Radius of the production's disc of cores (m); the pilot's by default. Showers are used as often as in the
-        pilot, so the design effect grows.
-    viewcone : float or Quantity, optional
-        Half opening angle of the production's cone (deg); the pilot's by default.
-    energy_range : pair of float or Quantity, optional
-        Thrown energies of the production (TeV); the pilot's by default.
-
-    Attributes
-    ----------
-    pilot : PilotStatistics
-        Statistics per energy bin.
-    requirement : Requirement
-        Density of thrown events and the bin that decides.
-    total : ProductionTotal
-        Number of events and how sure it is.
-
-    Raises
-    ------
-    ProdconfError
-        If an argument has a wrong unit or value, asks for more than the pilot threw, or the metrics hold no bin.
-    """
 
     def _answered(self) -> ProductionTotal:
         """Return the total; warn of undetermined bins, refuse if there are no others."""

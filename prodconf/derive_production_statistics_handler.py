@@ -269,9 +269,66 @@ def _plain(value: Any) -> Any:
         return None
     return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
 
-# %% ../nbs/derive_production_statistics_handler.ipynb #6e8b8317
-class _Workflow:
-    """Arguments, evaluators and answers."""
+# %% ../nbs/derive_production_statistics_handler.ipynb #e0b7c5f2
+def _counts(production_statistics: Any, size: int) -> NDArray[np.float64]:
+    """Return numbers of events that can be written down: as many as were asked, finite, not negative."""
+    name = "production_statistics"
+    try:
+        values = (
+            u.Quantity(production_statistics)
+            if isinstance(production_statistics, (list, tuple))
+            else (production_statistics)
+        )
+        if isinstance(values, u.Quantity) and values.unit != u.dimensionless_unscaled:
+            values = values.to_value(u.ct)
+        found = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise ProdconfError(
+            f"{name} must be numbers of events, plain or in ct, got {production_statistics!r}"
+        ) from error
+    if found.shape != (size,):
+        raise ProdconfError(f"{name} must hold {size} number(s), as perform_interpolation returns, got {found.shape}")
+    if not (np.isfinite(found) & (found >= 0)).all():
+        raise ProdconfError(f"{name} must be finite and not negative, got {production_statistics!r}")
+    return found
+
+
+def _with_units(records: QTable) -> Table:
+    """Return the records with the unit of what is counted; as columns, since astropy writes no quantity named value."""
+    from astropy.table import Table
+
+    table = Table(records)
+    for name in ("value", "sigma", "total"):
+        table[name].unit = table[name].unit or u.ct
+    return table
+
+# %% ../nbs/derive_production_statistics_handler.ipynb #3ba0ea7b
+class ProductionStatisticsHandler:
+    """
+    Handles the workflow for deriving production statistics.
+
+    Parameters
+    ----------
+    args_dict : mapping
+        The attributes of `HandlerArguments`. Numbers may have units. Keys of the predecessor's application that have
+        no meaning here are ignored.
+
+    Attributes
+    ----------
+    evaluator_instances : list of StatisticalErrorEvaluator
+        Pilots that were found.
+    interpolation : InterpolationHandler or None
+        Made by `perform_interpolation`.
+    records : astropy.table.QTable or None
+        The answer with its uncertainty, interpolation error and status.
+    written : list of Path
+        Files that were written.
+
+    Raises
+    ------
+    ProdconfError
+        If a key is not known, a value is wrong, or the metrics file cannot be read.
+    """
 
     def __init__(self, args_dict: Mapping[str, Any]) -> None:
         self.args = _read_arguments(args_dict)
@@ -281,6 +338,7 @@ class _Workflow:
         self.evaluator_instances: list[StatisticalErrorEvaluator] = []
         self.interpolation: InterpolationHandler | None = None
         self.records: Any = None
+        self.written: list[Path] = []
 
     @property
     def outputs(self) -> tuple[Path, Path]:
@@ -342,43 +400,6 @@ class _Workflow:
             energy_axis=self.args.energy_axis,
             spectral_index=self.args.spectral_index,
         )
-
-# %% ../nbs/derive_production_statistics_handler.ipynb #e0b7c5f2
-def _counts(production_statistics: Any, size: int) -> NDArray[np.float64]:
-    """Return numbers of events that can be written down: as many as were asked, finite, not negative."""
-    name = "production_statistics"
-    try:
-        values = (
-            u.Quantity(production_statistics)
-            if isinstance(production_statistics, (list, tuple))
-            else (production_statistics)
-        )
-        if isinstance(values, u.Quantity) and values.unit != u.dimensionless_unscaled:
-            values = values.to_value(u.ct)
-        found = np.atleast_1d(np.asarray(values, dtype=np.float64))
-    except (TypeError, ValueError) as error:
-        raise ProdconfError(
-            f"{name} must be numbers of events, plain or in ct, got {production_statistics!r}"
-        ) from error
-    if found.shape != (size,):
-        raise ProdconfError(f"{name} must hold {size} number(s), as perform_interpolation returns, got {found.shape}")
-    if not (np.isfinite(found) & (found >= 0)).all():
-        raise ProdconfError(f"{name} must be finite and not negative, got {production_statistics!r}")
-    return found
-
-
-def _with_units(records: QTable) -> Table:
-    """Return the records with the unit of what is counted; as columns, since astropy writes no quantity named value."""
-    from astropy.table import Table
-
-    table = Table(records)
-    for name in ("value", "sigma", "total"):
-        table[name].unit = table[name].unit or u.ct
-    return table
-
-# %% ../nbs/derive_production_statistics_handler.ipynb #bea034e1
-class _Report(_Workflow):
-    """What is written and printed."""
 
     def _stated(self, point: GridPoint) -> GridPoint:
         """Leave out background and offset where the arguments do not state those of the pilots."""
@@ -443,38 +464,6 @@ class _Report(_Workflow):
                 f"{pilot['file']}: {pilot['n_events']:.3g} +- {pilot['sigma']:.2g} events{enough}, {pilot['status']}."
             )
         return lines
-
-# %% ../nbs/derive_production_statistics_handler.ipynb #3ba0ea7b
-class ProductionStatisticsHandler(_Report):
-    """
-    Handles the workflow for deriving production statistics.
-
-    Parameters
-    ----------
-    args_dict : mapping
-        The attributes of `HandlerArguments`. Numbers may have units. Keys of the predecessor's application that have
-        no meaning here are ignored.
-
-    Attributes
-    ----------
-    evaluator_instances : list of StatisticalErrorEvaluator
-        Pilots that were found.
-    interpolation : InterpolationHandler or None
-        Made by `perform_interpolation`.
-    records : astropy.table.QTable or None
-        The answer with its uncertainty, interpolation error and status.
-    written : list of Path
-        Files that were written.
-
-    Raises
-    ------
-    ProdconfError
-        If a key is not known, a value is wrong, or the metrics file cannot be read.
-    """
-
-    def __init__(self, args_dict: Mapping[str, Any]) -> None:
-        super().__init__(args_dict)
-        self.written: list[Path] = []
 
     def initialize_evaluators(self) -> None:
         """

@@ -32,7 +32,7 @@ from .events.dl2 import DL2File
 from .jobs.corsika import CorsikaInput, input_block
 from .jobs.runs import RunSettings, RunSplit, split_into_runs
 from .limits.lookup import LookupRequest, TableLimits, look_up_limits
-from .precision.targets import Metrics, parse_metrics, read_metrics
+from .precision.targets import as_metrics
 from .sky.interpolation import Outside
 from .sky.place import GridPoint, parse_grid_point
 from .sky.shower_frame import angular_distance
@@ -388,15 +388,6 @@ class SimulationParameters:
         return known | {"number_of_events_status": self.status}
 
 # %% ../nbs/generate_simulation_config.ipynb #089a95cc
-def _as_metrics(metrics: Any) -> Metrics | None:
-    """Return metrics from a mapping, a file or a record; None stays none."""
-    if metrics is None or isinstance(metrics, Metrics):
-        return metrics
-    if isinstance(metrics, (str, os.PathLike)):
-        return read_metrics(metrics)
-    return parse_metrics(metrics)
-
-
 def _particle_name(particle: Any) -> str | None:
     """Return the name of a particle that tables know, its number as text where it has none."""
     if particle is None:
@@ -424,8 +415,93 @@ def _complete(point: GridPoint, file: DL2File, *, warn: bool) -> GridPoint:
     return point._replace(azimuth=azimuth, zenith=zenith)
 
 # %% ../nbs/generate_simulation_config.ipynb #cd001688
-class _Configuration:
-    """What a configuration is made from; the parts are made when asked for."""
+def _is_table(limits: Any) -> bool:
+    """Say whether an object can be a table of limits or the path of one."""
+    return isinstance(limits, (str, os.PathLike)) or hasattr(limits, "colnames")
+
+# %% ../nbs/generate_simulation_config.ipynb #533bbb43
+def _first_run(config: SimulationConfig, n_use: int, n_showers: int, declination: Any, first_run: int) -> CorsikaInput:
+    """Make the record of the first run."""
+    parameters, limits = config.parameters, config.limits
+    particle = config.primary_particle or limits.primary_particle
+    if not particle:
+        raise ProdconfError("primary_particle must be given: neither the limits nor the DL2 file name it")
+    return CorsikaInput(
+        particle=particle_id(particle),
+        energy_min=limits.energy_min,
+        energy_max=limits.energy_max,
+        spectral_index=-parameters.spectral_index,
+        zenith=parameters.point.zenith,  # type: ignore[arg-type]
+        azimuth=parameters.point.azimuth,  # type: ignore[arg-type]
+        viewcone_min=0.0,
+        viewcone_max=limits.viewcone,
+        core_scatter_radius=limits.core_scatter_radius,
+        n_use=n_use,
+        n_showers=n_showers,
+        declination=_degrees("declination", declination),
+        run_number=first_run,
+    )
+
+
+def _comments(parameters: SimulationParameters, runs: RunSplit | None) -> list[str]:
+    """Return what the block rests on."""
+    limits, words = parameters.limits, ", ".join(f"{k} {v}" for k, v in parameters.limits.verdicts.items())
+    array = f", array {limits.array_name}" if limits.array_name else ""
+    lines = [f"prodconf {__version__}. Limits: {limits.source}{array}; {words}."]
+    if limits.outside:
+        lines.append("The pointing is OUTSIDE the table of limits; they are those of its edge.")
+    if parameters.total is None or runs is None:
+        return [*lines, "Number of events: not requested; NSHOW is that of one run of the pilot."]
+    lines += parameters.total.verdicts()
+    return [
+        *lines,
+        f"Thrown: {runs.n_events} events in {runs.n_runs} runs, {runs.first_run} to {runs.last_run}, "
+        f"of {runs.showers_per_run} showers used {runs.n_use} times.",
+    ]
+
+# %% ../nbs/generate_simulation_config.ipynb #f742d7d1
+class SimulationConfig:
+    """
+    Configures the simulation of one grid point.
+
+    Parameters
+    ----------
+    grid_point : mapping
+        Keys azimuth, elevation or zenith (zenith_angle), night_sky_background (nsb, nsb_level), offset, energy;
+        numbers in deg (energy in TeV) or quantities. A pointing that is not stated is that of the file.
+    file_path : str or Path
+        DL2 file of the pilot.
+    metrics : mapping, Metrics, str or Path, optional
+        Targets, as in the metrics files; without them there is no number of events.
+    limits : str, Path, QTable or limit calculator, optional
+        Table of CORSIKA limits of any generation, or an object with compute_lower_energy_limit,
+        compute_upper_radial_distance and compute_viewcone. Without: what the pilot threw, with the verdict "thrown".
+    array_name, primary_particle : str, optional
+        Which rows of the table; may be left out where it leaves no choice.
+    loss_fraction : float
+        For a limit calculator.
+    spectral_index : float, optional
+        Of the production's spectrum E^-index, positive; the pilot's by default.
+    energy_axis : {"true", "reco"}
+        Energy in which the targets hold.
+    offset_max, simulated_fraction : optional
+        Normalisation of the pilot, as in `DL2File`.
+    outside : {"refuse", "nearest"}
+        What to do with a pointing beyond the table.
+
+    Attributes
+    ----------
+    point : GridPoint
+        The grid point in TeV and deg, completed by the file.
+    limits : SimulationLimits
+    evaluator, derivator
+        Statistics of the pilot, and the number of events from it.
+
+    Raises
+    ------
+    ProdconfError
+        One sentence that names the argument, the rule and the value.
+    """
 
     def __init__(
         self,
@@ -444,7 +520,7 @@ class _Configuration:
         outside: Outside = "refuse",
     ) -> None:
         stated, self.sky = read_grid_point(grid_point)
-        self.grid_point, self.file_path, self.metrics = dict(grid_point), Path(file_path), _as_metrics(metrics)
+        self.grid_point, self.file_path, self.metrics = dict(grid_point), Path(file_path), as_metrics(metrics)
         self.array_name, self.primary_particle = array_name, _particle_name(primary_particle)
         self.loss_fraction, self.outside = require_loss_fraction(loss_fraction), outside
         if outside not in ("refuse", "nearest"):
@@ -496,15 +572,6 @@ class _Configuration:
             viewcone=limits.viewcone,
             energy_range=(limits.energy_min, limits.energy_max),
         )
-
-
-def _is_table(limits: Any) -> bool:
-    """Say whether an object can be a table of limits or the path of one."""
-    return isinstance(limits, (str, os.PathLike)) or hasattr(limits, "colnames")
-
-# %% ../nbs/generate_simulation_config.ipynb #d092d501
-class _Documented(_Configuration):
-    """The documented methods, and the record behind them."""
 
     @property
     def parameters(self) -> SimulationParameters:
@@ -571,10 +638,6 @@ class _Documented(_Configuration):
         }
         with atomic_path(path, overwrite=overwrite) as temporary:
             temporary.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
-
-# %% ../nbs/generate_simulation_config.ipynb #1ee9f5d4
-class _CorsikaWriter(_Documented):
-    """How the parameters become CORSIKA's input."""
 
     def corsika_runs(
         self,
@@ -659,87 +722,3 @@ class _CorsikaWriter(_Documented):
             use_bound=use_bound,
         )
         return input_block(record, comments=_comments(self.parameters, runs))
-
-# %% ../nbs/generate_simulation_config.ipynb #533bbb43
-def _first_run(config: _Documented, n_use: int, n_showers: int, declination: Any, first_run: int) -> CorsikaInput:
-    """Make the record of the first run."""
-    parameters, limits = config.parameters, config.limits
-    particle = config.primary_particle or limits.primary_particle
-    if not particle:
-        raise ProdconfError("primary_particle must be given: neither the limits nor the DL2 file name it")
-    return CorsikaInput(
-        particle=particle_id(particle),
-        energy_min=limits.energy_min,
-        energy_max=limits.energy_max,
-        spectral_index=-parameters.spectral_index,
-        zenith=parameters.point.zenith,  # type: ignore[arg-type]
-        azimuth=parameters.point.azimuth,  # type: ignore[arg-type]
-        viewcone_min=0.0,
-        viewcone_max=limits.viewcone,
-        core_scatter_radius=limits.core_scatter_radius,
-        n_use=n_use,
-        n_showers=n_showers,
-        declination=_degrees("declination", declination),
-        run_number=first_run,
-    )
-
-
-def _comments(parameters: SimulationParameters, runs: RunSplit | None) -> list[str]:
-    """Return what the block rests on."""
-    limits, words = parameters.limits, ", ".join(f"{k} {v}" for k, v in parameters.limits.verdicts.items())
-    array = f", array {limits.array_name}" if limits.array_name else ""
-    lines = [f"prodconf {__version__}. Limits: {limits.source}{array}; {words}."]
-    if limits.outside:
-        lines.append("The pointing is OUTSIDE the table of limits; they are those of its edge.")
-    if parameters.total is None or runs is None:
-        return [*lines, "Number of events: not requested; NSHOW is that of one run of the pilot."]
-    lines += parameters.total.verdicts()
-    return [
-        *lines,
-        f"Thrown: {runs.n_events} events in {runs.n_runs} runs, {runs.first_run} to {runs.last_run}, "
-        f"of {runs.showers_per_run} showers used {runs.n_use} times.",
-    ]
-
-# %% ../nbs/generate_simulation_config.ipynb #f742d7d1
-class SimulationConfig(_CorsikaWriter):
-    """
-    Configures the simulation of one grid point.
-
-    Parameters
-    ----------
-    grid_point : mapping
-        Keys azimuth, elevation or zenith (zenith_angle), night_sky_background (nsb, nsb_level), offset, energy;
-        numbers in deg (energy in TeV) or quantities. A pointing that is not stated is that of the file.
-    file_path : str or Path
-        DL2 file of the pilot.
-    metrics : mapping, Metrics, str or Path, optional
-        Targets, as in the metrics files; without them there is no number of events.
-    limits : str, Path, QTable or limit calculator, optional
-        Table of CORSIKA limits of any generation, or an object with compute_lower_energy_limit,
-        compute_upper_radial_distance and compute_viewcone. Without: what the pilot threw, with the verdict "thrown".
-    array_name, primary_particle : str, optional
-        Which rows of the table; may be left out where it leaves no choice.
-    loss_fraction : float
-        For a limit calculator.
-    spectral_index : float, optional
-        Of the production's spectrum E^-index, positive; the pilot's by default.
-    energy_axis : {"true", "reco"}
-        Energy in which the targets hold.
-    offset_max, simulated_fraction : optional
-        Normalisation of the pilot, as in `DL2File`.
-    outside : {"refuse", "nearest"}
-        What to do with a pointing beyond the table.
-
-    Attributes
-    ----------
-    point : GridPoint
-        The grid point in TeV and deg, completed by the file.
-    limits : SimulationLimits
-    evaluator, derivator
-        Statistics of the pilot, and the number of events from it.
-
-    Raises
-    ------
-    ProdconfError
-        One sentence that names the argument, the rule and the value.
-    """

@@ -17,12 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import ndtri
 
-from .core.checks import require_positive
+from .core.checks import require_index, require_positive
 from .core.errors import ProdconfError, ProdconfWarning
 from .formulas import power_law
 from .formulas.scaled_energies import Morphing, shared_axis
 from .precision.pilots import pilot_statistics
-from .precision.targets import Metric, Metrics, parse_metrics
+from .precision.targets import Metric, Metrics, as_metrics
 from .sky.interpolation import Outside, PilotPoints, interpolate, leave_one_out, left_out_weights
 from .sky.place import Question, ask, find_places
 from .sky.shower_frame import solid_angle
@@ -454,14 +454,6 @@ def _checked(evaluators: Any) -> list[Any]:
     return found
 
 
-def _checked_index(spectral_index: Any) -> float:
-    """Refuse what is no spectral index."""
-    index = require_positive("spectral_index", spectral_index)
-    if index.ndim or index >= 20:
-        raise ProdconfError(f"spectral_index must be one number below 20, as 2 for E^-2, got {spectral_index!r}")
-    return float(index)
-
-
 def _checked_energy(reference_energy: Any) -> float | None:
     """Return an energy in TeV; None stands for the peak."""
     if reference_energy is None:
@@ -473,60 +465,6 @@ def _checked_energy(reference_energy: Any) -> float | None:
     if np.ndim(value):
         raise ProdconfError(f"reference_energy must be one energy, got {reference_energy!r}")
     return float(require_positive("reference_energy", value))
-
-# %% ../nbs/interpolation_handler.ipynb #91d90309
-class _Evaluators:
-    """Evaluators that fit together, and their tables."""
-
-    def __init__(
-        self,
-        evaluators: Sequence[Any],
-        metrics: Any,
-        *,
-        outside: Outside = "refuse",
-        spectral_index: float | None = None,
-        reference_energy: Any = 1.0,
-    ) -> None:
-        if outside not in ("refuse", "nearest"):
-            raise ProdconfError(f'outside must be "refuse" or "nearest", got {outside!r}')
-        self.evaluators = _checked(evaluators)
-        self.metrics = metrics if isinstance(metrics, Metrics) else parse_metrics(metrics) if metrics else Metrics()
-        self.outside = outside
-        self.spectral_index = None if spectral_index is None else _checked_index(spectral_index)
-        self.reference_energy = _checked_energy(reference_energy)
-        names = [_file_name(evaluator) for evaluator in self.evaluators]
-        self._places = find_places([evaluator.grid_point for evaluator in self.evaluators], names)
-        self.energy_edges, *self._bins = shared_axis([e.file.energy_edges for e in self.evaluators], names)
-        if self._targets:
-            _ = self._tables
-
-    @property
-    def _targets(self) -> dict[str, Metric]:
-        return {name: metric for name, metric in self.metrics if metric is not None}
-
-    @cached_property
-    def _thresholds(self) -> _Thresholds:
-        return _read_thresholds(self.evaluators, self.reference_energy)
-
-    @cached_property
-    def _tables(self) -> _Tables:
-        targets = self._targets
-        if not targets:
-            raise ProdconfError("metrics must hold a target, got none")
-        held = _hold(targets, self.energy_edges, self.evaluators, self._bins[0])
-        found = _read_fields(self.evaluators, targets, self._bins, self.energy_edges.size - 1, self.spectral_index)
-        place = self._places.points, self.energy_edges, _thrown_ranges(self.evaluators), self._thresholds
-        return _Tables(*place, *found[:2], held, list(targets), found[2])
-
-    @cached_property
-    def interpolation_errors(self) -> dict[str, dict[str, float]]:
-        """
-        Relative error of predicting interior pilots from the others, beyond their statistics.
-
-        For "total" (number of events; at least that of the areas), "effective_area" and "threshold": name of the axis
-        to the error; axes that cannot be tested are absent.
-        """
-        return _measure_errors(self._tables)
 
 # %% ../nbs/interpolation_handler.ipynb #1d5a63fd
 @dataclass(frozen=True)
@@ -597,46 +535,6 @@ def _table(asked: _Asked, columns: dict[str, Any]) -> QTable:
     notes = _untested(asked.tables.points, asked.errors["total"])
     return QTable(asked.question.columns | columns, meta={"notes": notes})
 
-# %% ../nbs/interpolation_handler.ipynb #528fca45
-class _Records(_Evaluators):
-    """Answers with all that is known of them."""
-
-    def _asked(self, query_points: Any) -> _Asked:
-        question = ask(self._places, query_points, outside=self.outside)
-        return _Asked(self._tables, self.interpolation_errors, question)
-
-    def effective_area(self, query_points: ArrayLike) -> QTable:
-        """
-        Interpolate the effective area to query points, shape (n, 5), as in `interpolate`.
-
-        Returns
-        -------
-        astropy.table.QTable
-            The queries; `effective_area` and `sigma` (m²) in the bin of the energy; `leave_one_out` (relative; NaN
-            where it cannot be measured); `status`; `outside`. NaN where a pilot with weight is undetermined.
-        """
-        asked = self._asked(query_points)
-        return _table(asked, _area_columns(asked))
-
-    def interpolate_records(self, query_points: ArrayLike) -> QTable:
-        """
-        Interpolate to query points, shape (n, 5), as in `interpolate`, and return all that is known of the answers.
-
-        Returns
-        -------
-        astropy.table.QTable
-            The queries; `value`, `sigma`: events of the production in the bin of the energy; `leave_one_out`: relative
-            error of the interpolation (zero at a pilot; NaN where it cannot be measured, `sigma` is then without it);
-            `total`: events of the whole production; `deciding_energy_min`, `deciding_energy_max`, `decided_by`: bin and
-            target that decide; `status`: worst of the pilots with weight ("ok", "sample_limited", "undetermined");
-            `outside`; `effective_area`, `effective_area_sigma`; `threshold`, `threshold_sigma`. `meta["notes"]` says
-            what could not be measured.
-        """
-        asked = self._asked(query_points)
-        area = _area_columns(asked)
-        areas = {"effective_area": area["effective_area"], "effective_area_sigma": area["sigma"]}
-        return _table(asked, _event_columns(asked) | areas | _threshold_columns(asked))
-
 # %% ../nbs/interpolation_handler.ipynb #723372b1
 def _derived(evaluator: Any, pilot: Any) -> Array:
     """Return the events of a pilot's production in each bin."""
@@ -701,9 +599,111 @@ def _refuse_no_threshold(thresholds: _Thresholds, question: Question, evaluators
             f"evaluators with weight must have an energy threshold, got none for {_file_name(evaluators[blind[0]])}"
         )
 
-# %% ../nbs/interpolation_handler.ipynb #eeb7079b
-class _Documented(_Records):
-    """The documented methods beside `interpolate`."""
+# %% ../nbs/interpolation_handler.ipynb #bf121d60
+class InterpolationHandler:
+    """
+    Handle interpolation between multiple StatisticalErrorEvaluator instances.
+
+    Parameters
+    ----------
+    evaluators : sequence of StatisticalErrorEvaluator
+        With the same energy bins, each at its own azimuth, zenith, night-sky background and offset.
+    metrics : dict or Metrics
+        Targets, as in the metrics file; may be empty where only thresholds are asked for.
+    outside : {"refuse", "nearest"}
+        What to do with queries beyond the pilots; those answered by the nearest are flagged.
+    spectral_index : float, optional
+        Positive index of the production's spectrum; the evaluators' own by default.
+    reference_energy : Quantity or float, optional
+        Energy (TeV) whose effective area the thresholds are a tenth of; None takes the highest area that the events of
+        each pilot prove, which depends on how many they are.
+    """
+
+    def __init__(
+        self,
+        evaluators: Sequence[Any],
+        metrics: Any,
+        *,
+        outside: Outside = "refuse",
+        spectral_index: float | None = None,
+        reference_energy: Any = 1.0,
+    ) -> None:
+        if outside not in ("refuse", "nearest"):
+            raise ProdconfError(f'outside must be "refuse" or "nearest", got {outside!r}')
+        self.evaluators = _checked(evaluators)
+        self.metrics = as_metrics(metrics) or Metrics()
+        self.outside = outside
+        self.spectral_index = None if spectral_index is None else require_index(spectral_index)
+        self.reference_energy = _checked_energy(reference_energy)
+        names = [_file_name(evaluator) for evaluator in self.evaluators]
+        self._places = find_places([evaluator.grid_point for evaluator in self.evaluators], names)
+        self.energy_edges, *self._bins = shared_axis([e.file.energy_edges for e in self.evaluators], names)
+        if self._targets:
+            _ = self._tables
+
+    @property
+    def _targets(self) -> dict[str, Metric]:
+        return {name: metric for name, metric in self.metrics if metric is not None}
+
+    @cached_property
+    def _thresholds(self) -> _Thresholds:
+        return _read_thresholds(self.evaluators, self.reference_energy)
+
+    @cached_property
+    def _tables(self) -> _Tables:
+        targets = self._targets
+        if not targets:
+            raise ProdconfError("metrics must hold a target, got none")
+        held = _hold(targets, self.energy_edges, self.evaluators, self._bins[0])
+        found = _read_fields(self.evaluators, targets, self._bins, self.energy_edges.size - 1, self.spectral_index)
+        place = self._places.points, self.energy_edges, _thrown_ranges(self.evaluators), self._thresholds
+        return _Tables(*place, *found[:2], held, list(targets), found[2])
+
+    @cached_property
+    def interpolation_errors(self) -> dict[str, dict[str, float]]:
+        """
+        Relative error of predicting interior pilots from the others, beyond their statistics.
+
+        For "total" (number of events; at least that of the areas), "effective_area" and "threshold": name of the axis
+        to the error; axes that cannot be tested are absent.
+        """
+        return _measure_errors(self._tables)
+
+    def _asked(self, query_points: Any) -> _Asked:
+        question = ask(self._places, query_points, outside=self.outside)
+        return _Asked(self._tables, self.interpolation_errors, question)
+
+    def effective_area(self, query_points: ArrayLike) -> QTable:
+        """
+        Interpolate the effective area to query points, shape (n, 5), as in `interpolate`.
+
+        Returns
+        -------
+        astropy.table.QTable
+            The queries; `effective_area` and `sigma` (m²) in the bin of the energy; `leave_one_out` (relative; NaN
+            where it cannot be measured); `status`; `outside`. NaN where a pilot with weight is undetermined.
+        """
+        asked = self._asked(query_points)
+        return _table(asked, _area_columns(asked))
+
+    def interpolate_records(self, query_points: ArrayLike) -> QTable:
+        """
+        Interpolate to query points, shape (n, 5), as in `interpolate`, and return all that is known of the answers.
+
+        Returns
+        -------
+        astropy.table.QTable
+            The queries; `value`, `sigma`: events of the production in the bin of the energy; `leave_one_out`: relative
+            error of the interpolation (zero at a pilot; NaN where it cannot be measured, `sigma` is then without it);
+            `total`: events of the whole production; `deciding_energy_min`, `deciding_energy_max`, `decided_by`: bin and
+            target that decide; `status`: worst of the pilots with weight ("ok", "sample_limited", "undetermined");
+            `outside`; `effective_area`, `effective_area_sigma`; `threshold`, `threshold_sigma`. `meta["notes"]` says
+            what could not be measured.
+        """
+        asked = self._asked(query_points)
+        area = _area_columns(asked)
+        areas = {"effective_area": area["effective_area"], "effective_area_sigma": area["sigma"]}
+        return _table(asked, _event_columns(asked) | areas | _threshold_columns(asked))
 
     def interpolate_energy_threshold(self, query_point: ArrayLike) -> float:
         """
@@ -739,26 +739,6 @@ class _Documented(_Records):
             Events per energy bin: thrown in the pilot, derived for the production, reconstructed in the pilot.
         """
         return _comparison(evaluator, _pilot(evaluator, self.metrics, self.spectral_index))
-
-# %% ../nbs/interpolation_handler.ipynb #bf121d60
-class InterpolationHandler(_Documented):
-    """
-    Handle interpolation between multiple StatisticalErrorEvaluator instances.
-
-    Parameters
-    ----------
-    evaluators : sequence of StatisticalErrorEvaluator
-        With the same energy bins, each at its own azimuth, zenith, night-sky background and offset.
-    metrics : dict or Metrics
-        Targets, as in the metrics file; may be empty where only thresholds are asked for.
-    outside : {"refuse", "nearest"}
-        What to do with queries beyond the pilots; those answered by the nearest are flagged.
-    spectral_index : float, optional
-        Positive index of the production's spectrum; the evaluators' own by default.
-    reference_energy : Quantity or float, optional
-        Energy (TeV) whose effective area the thresholds are a tenth of; None takes the highest area that the events of
-        each pilot prove, which depends on how many they are.
-    """
 
     def interpolate(self, query_points: ArrayLike) -> Array:
         """

@@ -378,7 +378,7 @@ def test_bad_arguments(evaluator, arguments, words):
     [
         (metrics_of(target=-0.02), "target"),
         ({"uncertainty_effective_area": {"target_error": {"value": 0.02}}}, "energy_range is missing"),
-        ({}, "names no metric"),
+        ({}, "metrics must be given"),
         (metrics_of(low=50, high=60), "no energy bin lies in the target's range 50 to 60 TeV"),
         ("metrics.yml", "metrics"),
     ],
