@@ -522,6 +522,8 @@ class SimulationConfig:
         stated, self.sky = read_grid_point(grid_point)
         self.grid_point, self.file_path, self.metrics = dict(grid_point), Path(file_path), as_metrics(metrics)
         self.array_name, self.primary_particle = array_name, _particle_name(primary_particle)
+        if metrics is not None and self.metrics is None:
+            raise ProdconfError(f"metrics must name a target, or be left out, got {metrics!r}")
         self.loss_fraction, self.outside = require_loss_fraction(loss_fraction), outside
         if outside not in ("refuse", "nearest"):
             raise ProdconfError(f'outside must be "refuse" or "nearest", got {outside!r}')
