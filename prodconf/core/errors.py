@@ -46,6 +46,9 @@ class FileError(ProdconfError):
 class MissingFileError(FileError, FileNotFoundError):
     """A file that does not exist."""
 
+    def __new__(cls, *args: object) -> MissingFileError:  # ValueError's own cannot make what is an OSError too
+        return FileNotFoundError.__new__(cls)
+
 
 class ProdconfWarning(UserWarning):
     """Something in the input that changes what the result means."""

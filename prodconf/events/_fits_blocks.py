@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.io import fits
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..core.errors import FileError, MissingFileError, ProdconfError
 
 # %% auto #0
-__all__ = ['reading', 'open_fits', 'TableLayout', 'find_table', 'RowBlock', 'TableRows']
+__all__ = ['reading', 'open_fits', 'ColumnLayout', 'TableLayout', 'find_table', 'RowBlock', 'TableRows']
 
 # %% ../../nbs/events/12_fits_blocks.ipynb #04d840f8
 _READ_ERRORS = (
@@ -127,6 +127,16 @@ def open_fits(path: Path) -> fits.HDUList:
 _LARGEST = 1e30
 
 
+class ColumnLayout(NamedTuple):
+    """What a header says of a column; a column of astropy holds on to its file, and cannot go to another process."""
+
+    name: str
+    format: str
+    unit: str | None
+    bscale: Any
+    bzero: Any
+
+
 class TableLayout:
     """
     Where the numbers of a binary table are.
@@ -150,7 +160,9 @@ class TableLayout:
             self.start, self.n_rows = int(hdu.fileinfo()["datLoc"]), int(hdu.header["NAXIS2"])
             self.names = [hdu.header.get(f"TTYPE{n}", "") for n in range(1, 1 + len(hdu.columns))]
             self._require_distinct()
-            self._columns = {column.name.upper(): column for column in hdu.columns}
+            self._columns = {
+                c.name.upper(): ColumnLayout(c.name, str(c.format), c.unit, c.bscale, c.bzero) for c in hdu.columns
+            }
             self.dtype = hdu.columns.dtype.newbyteorder(">")
             if self.dtype.itemsize != hdu.header["NAXIS1"]:
                 raise self.error(f"rows of {hdu.header['NAXIS1']} bytes contradict its columns")
@@ -170,7 +182,7 @@ class TableLayout:
                 raise self.error(f"has two columns named {name if name == other else f'{other} and {name}'}")
             known[name.upper()] = name
 
-    def column(self, name: str) -> fits.Column:
+    def column(self, name: str) -> ColumnLayout:
         """Return what is known of a column, named in any case of letters."""
         return self._columns[name.upper()]
 
@@ -220,7 +232,7 @@ class _Column:
 def _number_column(table: TableLayout, name: str, single: bool) -> _Column:
     """Find a column that holds numbers, one per row if `single`."""
     column = table.column(name)
-    if not re.fullmatch(r"\d*[BIJKED]", str(column.format)):
+    if not re.fullmatch(r"\d*[BIJKED]", column.format):
         raise table.error(f"must hold numbers, got format {column.format}", name)
     if single and table.dtype[column.name].shape:
         raise table.error(f"must hold one number a row, got {table.dtype[column.name].shape}", name)

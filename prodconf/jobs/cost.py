@@ -137,12 +137,6 @@ def cost_entry(model: CostModel) -> dict[str, str | float]:
     return {name: f"{value!r} {COST_UNITS[name]}" if COST_UNITS[name] else value for name, value in told.items()}
 
 # %% ../../nbs/jobs/01_cost.ipynb #84ba710b
-def _numbers(name: str, values: Any) -> NDArray[np.float64]:
-    """Read one number, neither a text nor a truth value, or an array of them."""
-    array = require_array(name, values)
-    return array if array.ndim else np.asarray(require_scalar(name, values))
-
-
 def largest_energy(points: QTable, energy_max: Any = None) -> Any:
     """
     Return the largest energy of each point of a grid: the one that is given, or the column `upper_energy`.
@@ -198,7 +192,7 @@ def energy_moment(
     ArgumentError
         If an energy is not positive, a range is reversed, the shapes do not fit, or index or power is out of range.
     """
-    gammas, exponent = _numbers("index", index), require_scalar("power", power, low=-20, high=20)
+    gammas, exponent = require_array("index", index), require_scalar("power", power, low=-20, high=20)
     outside = (gammas < 0) | (gammas > 20)
     if outside.any():
         raise ArgumentError(f"index must lie in [0, 20] (2 for a spectrum E^-2), got {gammas[outside][0]:g}")
@@ -288,7 +282,7 @@ def shower_seconds(
 
 def _uses(n_use: Any) -> NDArray[np.float64]:
     """Check the numbers of uses of a shower."""
-    values = _numbers("n_use", n_use)
+    values = require_array("n_use", n_use)
     wrong = (values < 1) | (values != np.floor(values))
     if wrong.any():
         raise ArgumentError(f"n_use must be a whole number of at least 1, got {values[wrong][0]:g}")

@@ -1,6 +1,7 @@
 """DL2 files: what was written comes back, what is wrong is named, what is real is normalised."""
 
 import gzip
+import pickle
 import shutil
 import warnings
 
@@ -85,6 +86,12 @@ def test_round_trip_and_no_warning_when_the_cone_and_the_runs_are_full(sample):
     assert file.n_runs_total == pytest.approx(RUNS)
     assert file.header == HEADER
     assert (file.energy_range, file.spectral_index, file.core_scatter_max) == ((0.1, 10.0), -2.0, 1000.0)
+
+
+def test_a_file_goes_to_another_process(sample):
+    file = DL2File(sample)
+    back = pickle.loads(pickle.dumps(file))
+    assert (back.header, back.path) == (file.header, file.path)
 
 
 def test_chunks_are_the_same_for_every_size(sample):

@@ -394,7 +394,7 @@ def test_one_number_stays_metadata_and_many_become_a_column():
         ({"n_use": [1, 2, 21]}, "n_use must be a whole number from 1 to 20, got 21"),
         ({"n_use": [1, 2, 2.5]}, "n_use must be a whole number from 1 to 20, got 2.5"),
         ({"n_use": [1, 2, np.nan]}, "n_use must be finite"),
-        ({"n_use": "5"}, "n_use must be one number"),
+        ({"n_use": "5"}, "n_use must be numbers"),
         ({"n_use": 5 * u.m}, "n_use must have no unit"),
         ({"n_use": []}, r"n_use must be one number or one for each of 3 points, got shape \(0,\)"),
         ({"spectral_index": [-2, -2]}, "spectral_index must be one number or one for each of 3 points"),
