@@ -600,7 +600,7 @@ def test_two_sub_arrays_without_a_grid(place):
 def test_python_gives_the_same_errors():
     with pytest.raises(ProdconfError, match="unknown key redcued_events"):
         plan_production({"redcued_events": "x"})
-    with pytest.raises(ProdconfError, match=r"reduced_events: no file found for .*nothing\.hdf5"):
+    with pytest.raises(ProdconfError, match=r"reduced_events: .*nothing\.hdf5: no file found"):
         plan_production({"reduced_events": "nothing.hdf5"})
     with pytest.raises(ProdconfError, match=r"nothing\.yml"):
         plan_production("nothing.yml")

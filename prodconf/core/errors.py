@@ -30,17 +30,19 @@ class FileError(ProdconfError):
     Parameters
     ----------
     path : str or Path
-        The file, kept as `path`; the message begins with it.
+        The file, kept as `path`.
     rule : str
         What is wrong with it.
+    what : str
+        What the caller calls it, before its name: "output", "reduced_events:".
     """
 
-    def __init__(self, path: str | os.PathLike[str], rule: str) -> None:
-        super().__init__(path, rule)
-        self.path, self.rule = path, rule
+    def __init__(self, path: str | os.PathLike[str], rule: str, what: str = "") -> None:
+        super().__init__(path, rule, what)
+        self.path, self.rule, self.what = path, rule, what
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.rule}"
+        return f"{self.what} {self.path}: {self.rule}".lstrip()
 
 
 class MissingFileError(FileError, FileNotFoundError):

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from .errors import FileError, ProdconfError
+from .errors import ArgumentError, FileError, MissingFileError, ProdconfError
 
 # %% auto #0
 __all__ = ['require_outputs', 'atomic_path', 'require_output_folder', 'atomic_folder', 'expand_files', 'sha256', 'provenance']
@@ -31,24 +31,24 @@ def _kind(path: Path) -> str:
     try:
         return "folder" if path.is_dir() else "file" if path.exists() else ""
     except (OSError, ValueError) as error:
-        raise ProdconfError(f"output {str(path)[:160]!r}: cannot be written ({_reason(error)})") from error
+        raise FileError(ascii(str(path)[:160]), f"cannot be written ({_reason(error)})", "output") from error
 
 
 def _require_target(path: Path, overwrite: bool, made: Path | None = None) -> None:
     """Refuse a target that exists (unless overwriting) or whose folder cannot take it."""
     if "\0" in str(path):
-        raise ProdconfError(f"output {str(path)[:160]!r}: cannot be written (no file name holds a zero byte)")
+        raise FileError(ascii(str(path)[:160]), "cannot be written (no file name holds a zero byte)", "output")
     kind = _kind(path)
     if kind == "folder":
-        raise ProdconfError(f"output {path}: is a folder, a file is to be written there")
+        raise FileError(path, "is a folder, a file is to be written there", "output")
     if kind and not path.is_file():
-        raise ProdconfError(f"output {path}: is no regular file, and is not replaced")
+        raise FileError(path, "is no regular file, and is not replaced", "output")
     if kind and not overwrite:
-        raise ProdconfError(f"output {path}: exists, and overwriting was not asked for (overwrite=True, --overwrite)")
+        raise FileError(path, "exists, and overwriting was not asked for (overwrite=True, --overwrite)", "output")
     if not path.parent.is_dir() and path.parent != made:
-        raise ProdconfError(f"output {path}: its folder does not exist")
+        raise FileError(path, "its folder does not exist", "output")
     if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
-        raise ProdconfError(f"output {path}: cannot be written (no permission in its folder)")
+        raise FileError(path, "cannot be written (no permission in its folder)", "output")
 
 # %% ../../nbs/core/03_files.ipynb #b45c1d35
 def _same(one: Path, other: str | os.PathLike[str]) -> bool:
@@ -89,11 +89,11 @@ def require_outputs(
     targets, read = [Path(path) for path in paths], list(inputs)
     for target in targets:
         if any(_same(target, one) for one in read):
-            raise ProdconfError(f"output {target}: is an input of this command and would be overwritten")
+            raise FileError(target, "is an input of this command and would be overwritten", "output")
     for number, target in enumerate(targets):
         _require_target(target, overwrite, None if made is None else Path(made))
         if target.resolve() in [other.resolve() for other in targets[:number]]:
-            raise ProdconfError(f"output {target}: is named for two outputs of this command")
+            raise FileError(target, "is named for two outputs of this command", "output")
 
 # %% ../../nbs/core/03_files.ipynb #b8c60352
 @contextmanager
@@ -123,7 +123,7 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Ite
     try:
         handle, name = tempfile.mkstemp("".join(target.suffixes[-2:]), f".{target.stem[:40]}-", target.parent)
     except (OSError, ValueError) as error:
-        raise ProdconfError(f"output {str(target)[:160]}: cannot be written ({_reason(error)})") from error
+        raise FileError(str(target)[:160], f"cannot be written ({_reason(error)})", "output") from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -131,7 +131,7 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Ite
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
-        raise ProdconfError(f"output {target}: cannot be written ({error.strerror or error})") from error
+        raise FileError(target, f"cannot be written ({error.strerror or error})", "output") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -149,7 +149,7 @@ def _rename(error: ProdconfError, temporary: str, target: str) -> None:
         type(one)(str(one).replace(temporary, target)) if isinstance(one, (str, Path)) else one for one in error.args
     )
     if isinstance(error, FileError):
-        error.path, error.rule = error.args
+        error.path, error.rule, error.what = error.args
 
 
 def _move_into(temporary: Path, target: Path) -> None:
@@ -159,7 +159,7 @@ def _move_into(temporary: Path, target: Path) -> None:
         return
     for file in temporary.iterdir():
         if (target / file.name).is_dir():
-            raise ProdconfError(f"output {target / file.name}: is a folder, a file is to be written there")
+            raise FileError(target / file.name, "is a folder, a file is to be written there", "output")
     for file in sorted(temporary.iterdir()):
         file.replace(target / file.name)
     temporary.rmdir()
@@ -178,18 +178,17 @@ def require_output_folder(path: str | os.PathLike[str], *, overwrite: bool = Fal
     try:
         target.exists()
     except (OSError, ValueError) as error:
-        raise ProdconfError(f"output {str(target)[:160]}...: cannot be written ({_reason(error)})") from error
+        raise FileError(str(target)[:160], f"cannot be written ({_reason(error)})", "output") from error
     if target.exists() and not target.is_dir():
-        raise ProdconfError(f"output {target}: is a file, a folder is to be written there")
+        raise FileError(target, "is a file, a folder is to be written there", "output")
     if target.is_dir() and any(target.iterdir()) and not overwrite:
-        raise ProdconfError(
-            f"output {target}: is not empty, and overwriting was not asked for (overwrite=True, --overwrite)"
-        )
+        rule = "is not empty, and overwriting was not asked for (overwrite=True, --overwrite)"
+        raise FileError(target, rule, "output")
     if not target.absolute().parent.is_dir():
-        raise ProdconfError(f"output {target}: the folder it is to stand in does not exist")
+        raise FileError(target, "the folder it is to stand in does not exist", "output")
     place = target if target.is_dir() else target.absolute().parent
     if not os.access(place, os.W_OK):
-        raise ProdconfError(f"output {target}: cannot be written (no permission)")
+        raise FileError(target, "cannot be written (no permission)", "output")
     return target
 
 # %% ../../nbs/core/03_files.ipynb #c53b4a2e
@@ -207,7 +206,7 @@ def atomic_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> I
     try:
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}-", dir=target.absolute().parent))
     except OSError as error:
-        raise ProdconfError(f"output {target}: cannot be written ({error.strerror})") from error
+        raise FileError(target, f"cannot be written ({error.strerror})", "output") from error
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
@@ -216,7 +215,7 @@ def atomic_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> I
         _rename(error, str(temporary), str(target))
         raise
     except OSError as error:
-        raise ProdconfError(f"output {target}: cannot be written ({error.strerror or error})") from error
+        raise FileError(target, f"cannot be written ({error.strerror or error})", "output") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -232,12 +231,12 @@ def _matches(pattern: str | os.PathLike[str], name: str) -> list[Path]:
     try:
         found = [Path(text)] if Path(text).exists() else [Path(match) for match in glob.glob(text, recursive=True)]
     except (OSError, ValueError) as error:
-        raise ProdconfError(f"{name}: {text[:160]}... is no file name ({_reason(error)})") from error
+        raise FileError(text[:160], f"is no file name ({_reason(error)})", f"{name}:") from error
     if not found:
-        raise ProdconfError(f"{name}: no file found for {text!r}")
+        raise MissingFileError(text, "no file found", f"{name}:")
     for path in found:
         if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
-            raise ProdconfError(f"{name}: the name of {str(path)!a} is not text")
+            raise FileError(ascii(str(path)), "its name is not text", f"{name}:")
     return found
 
 # %% ../../nbs/core/03_files.ipynb #053eb023
@@ -266,18 +265,18 @@ def expand_files(
     """
     single = isinstance(patterns, (str, os.PathLike))
     if not single and (isinstance(patterns, bytes) or not isinstance(patterns, Iterable)):
-        raise ProdconfError(f"{name} must be a file name, a pattern or a list of them, got {patterns!r}")
+        raise ArgumentError(f"{name} must be a file name, a pattern or a list of them, got {patterns!r}")
     listed: list[str | os.PathLike[str]] = [patterns] if single else list(patterns)  # type: ignore[list-item, arg-type]
     files = sorted({file for pattern in listed for file in _matches(pattern, name)})
     if not files:
-        raise ProdconfError(f"{name}: no file was given")
+        raise ArgumentError(f"{name}: no file was given")
     for file in files:
         if not file.is_file():
-            raise ProdconfError(f"{name}: {file} is not a file")
+            raise FileError(file, "is not a file", f"{name}:")
         if not os.access(file, os.R_OK):
-            raise ProdconfError(f"{name}: {file} cannot be read (no permission)")
+            raise FileError(file, "cannot be read (no permission)", f"{name}:")
         if file.stat().st_size == 0:
-            raise ProdconfError(f"{name}: {file} is empty")
+            raise FileError(file, "is empty", f"{name}:")
     return files
 
 # %% ../../nbs/core/03_files.ipynb #e281bd62

@@ -177,7 +177,7 @@ def test_a_large_grid_is_made_from_whole_arrays(tmp_path):
         ("a.json", '[{"zenith": NaN, "azimuth": 0}]', "points.0.zenith: .*got nan"),
         ("a.ecsv", "zenith azimuth\n1 2\n", "is not a valid ECSV table"),
         ("missing.yml", None, "missing.yml"),
-        ("missing.json", None, "grid: no file found for .*missing.json"),
+        ("missing.json", None, "grid: .*missing.json: no file found"),
         ("missing.ecsv", None, "missing.ecsv"),
     ],
 )

@@ -280,12 +280,12 @@ def test_bad_files_are_left_out_and_listed(with_bad_files, serial, tmp_path, cli
 
 
 def test_a_missing_file_is_an_error_even_then(production):
-    with pytest.raises(ProdconfError, match="no file found for 'absent"):
+    with pytest.raises(ProdconfError, match=r"absent.*: no file found"):
         derive_limits([*production, "absent*.h5"], SUB_ARRAYS, reading=Reading(skip_invalid=True))
 
 
 def test_nothing_but_bad_files(with_bad_files):
-    with pytest.raises(ProdconfError, match=r"no limit can be derived: 3 files were left out \(.*empty\.h5 is empty"):
+    with pytest.raises(ProdconfError, match=r"no limit can be derived: 3 files were left out \(.*empty\.h5: is empty"):
         derive_limits(with_bad_files[-3:], SUB_ARRAYS, reading=Reading(skip_invalid=True))
 
 
