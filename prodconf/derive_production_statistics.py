@@ -14,8 +14,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from .core.checks import require_finite, require_index
-from .core.configuration import to_unit
+from .core.checks import require_index, require_pair, require_quantity
 from .core.errors import ArgumentError, ProdconfError, ProdconfWarning
 from .formulas import power_law
 from .precision.pilots import PilotStatistics, disc_factors, number_of_events, pilot_statistics, requirement
@@ -33,24 +32,12 @@ Array = NDArray[np.float64]
 # %% auto #0
 __all__ = ['Array', 'ProductionTotal', 'ProductionStatisticsDerivator']
 
-# %% ../nbs/derive_production_statistics.ipynb #ade18f32
-def _number(name: str, value: Any, unit: str) -> float:
-    """Return one finite number in `unit`; a plain number is taken to be in it."""
-    if isinstance(value, (u.Quantity, str, dict)):
-        try:
-            return to_unit(value, unit)
-        except ValueError as error:
-            raise ProdconfError(f"{name} {error}, got {value!r}") from error
-    if isinstance(value, bool) or np.ndim(value) != 0:
-        raise ProdconfError(f"{name} must be one number{unit and f' in {unit}'}, got {value!r}")
-    return float(require_finite(name, value))
-
 # %% ../nbs/derive_production_statistics.ipynb #41371686
 def _narrowed(name: str, value: Any, unit: str, low: float, high: float) -> float:
     """Return a number that lies within what was thrown; the thrown maximum for None."""
     if value is None:
         return high
-    number = _number(name, value, unit)
+    number = require_quantity(name, value, unit)
     if not low < number <= high * (1 + 1e-6):
         raise ProdconfError(
             f"{name} must lie above {low:g} and at most at the {high:g} {unit} that the pilot threw, got {number:g}"
@@ -62,11 +49,7 @@ def _energy_range(value: Any, low: float, high: float) -> tuple[float, float]:
     """Return the thrown energies of the production in TeV."""
     if value is None:
         return low, high
-    try:
-        first, last = value
-    except (TypeError, ValueError) as error:
-        raise ProdconfError(f"energy_range must have two energies, got {value!r}") from error
-    ends = _number("energy_range", first, "TeV"), _number("energy_range", last, "TeV")
+    ends = require_pair("energy_range", value, "TeV")
     if not low * (1 - 1e-6) <= ends[0] < ends[1] <= high * (1 + 1e-6):
         raise ProdconfError(
             f"energy_range must increase within the {low:g} to {high:g} TeV that the pilot threw, "
@@ -83,7 +66,7 @@ def _full_cone(value: Any, low: float, high: float) -> float:
     if low < high:
         cone = _narrowed("viewcone", value, "deg", low, high)
     else:  # one offset
-        cone = high if value is None else _number("viewcone", value, "deg")
+        cone = high if value is None else require_quantity("viewcone", value, "deg")
         if abs(cone - high) > 1e-6:
             raise ProdconfError(
                 f"viewcone must lie at the one offset of {high:g} deg that the pilot threw, got {cone:g}"

@@ -41,13 +41,10 @@ _log = logging.getLogger(__name__)
 __all__ = ['Angles', 'Levels', 'HandlerArguments', 'ProductionStatisticsHandler']
 
 # %% ../nbs/derive_production_statistics_handler.ipynb #25fbe441
-def _number(value: Any, unit: str) -> float:
-    """Return a number in `unit`; a plain number is taken to be in it."""
-    if isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_)):
-        if not np.isfinite(float(value)):
-            raise ValueError("must be finite")
-        return float(value)
-    return to_unit(value, unit)
+def _in_unit(value: Any, unit: str) -> float:
+    """Read a number; a plain one is taken to be in `unit`."""
+    plain = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+    return to_unit(u.Quantity(float(value), unit) if plain else value, unit)
 
 
 def _axis(unit: str) -> BeforeValidator:
@@ -59,14 +56,14 @@ def _axis(unit: str) -> BeforeValidator:
         values = tuple(value) if isinstance(value, (list, tuple, np.ndarray)) else (value,)
         if not values:
             raise ValueError("must have at least one value")
-        return tuple(_number(one, unit) for one in values)
+        return tuple(_in_unit(one, unit) for one in values)
 
     return BeforeValidator(read)
 
 
 Angles = Annotated[tuple[float, ...], _axis("deg")]
 Levels = Annotated[tuple[float, ...], _axis("")]
-_OffsetMax = Annotated[float, BeforeValidator(lambda value: _number(value, "deg")), Field(gt=0, le=90)]
+_OffsetMax = Annotated[float, BeforeValidator(lambda value: _in_unit(value, "deg")), Field(gt=0, le=90)]
 
 # %% ../nbs/derive_production_statistics_handler.ipynb #34619aa5
 class HandlerArguments(Strict):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import numbers
 import os
 import tempfile
 import warnings
@@ -22,7 +21,7 @@ from astropy import units as u
 
 from . import __version__
 from .calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
-from .core.checks import require_finite, require_loss_fraction
+from .core.checks import require_loss_fraction, require_quantity
 from .core.configuration import to_unit
 from .core.errors import ProdconfError, ProdconfWarning
 from .core.files import atomic_path, provenance
@@ -58,25 +57,15 @@ _KEYS = {
 }
 
 
-def _degrees(name: str, value: Any) -> float:
-    """Read an angle: a plain number in deg, or a quantity."""
-    if isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_)):
-        return float(require_finite(f"grid_point: {name}", float(value)))
-    try:
-        return to_unit(value, "deg")
-    except ValueError as error:
-        raise ProdconfError(f"grid_point: {name}: {error}, got {value!r}") from error
-
-
 def _same_zenith(given: dict[str, Any]) -> Any:
     """Return the zenith from zenith, elevation, or both where they agree."""
     if given.get("elevation") is None:
         return given.get("zenith")
-    elevation = _degrees("elevation", given["elevation"])
+    elevation = require_quantity("grid_point: elevation", given["elevation"], "deg")
     if not 0 < elevation <= 90:
         raise ProdconfError(f"grid_point: elevation must lie in (0, 90] deg, got {elevation:g}")
     if given.get("zenith") is not None:
-        zenith = _degrees("zenith", given["zenith"])
+        zenith = require_quantity("grid_point: zenith", given["zenith"], "deg")
         if abs(zenith + elevation - 90) > 1e-6:
             raise ProdconfError(
                 f"grid_point: zenith and elevation must add up to 90 deg, got {zenith:g} and {elevation:g}"
@@ -293,17 +282,12 @@ def plain_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
     dict
         A number that is not finite is None; the status beside it says why.
     """
-    return {name: _plain(value) for name, value in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    """Return one parameter as JSON can hold it."""
-    if not isinstance(value, u.Quantity):
-        return value
-    numbers_ = np.asarray(value.value).tolist()
-    several = [x if math.isfinite(x) else None for x in numbers_] if isinstance(numbers_, list) else None
-    single = numbers_ if several is not None or math.isfinite(numbers_) else None
-    return {"value": single if several is None else several, "unit": value.unit.to_string()}
+    plain = dict(values)
+    for name, value in values.items():
+        if isinstance(value, u.Quantity):
+            found = np.where(np.isfinite(value.value), value.value, None).tolist()
+            plain[name] = {"value": found, "unit": value.unit.to_string()}
+    return plain
 
 # %% ../nbs/generate_simulation_config.ipynb #1ab9c982
 @dataclass(frozen=True)
@@ -438,7 +422,7 @@ def _first_run(config: SimulationConfig, n_use: int, n_showers: int, declination
         core_scatter_radius=limits.core_scatter_radius,
         n_use=n_use,
         n_showers=n_showers,
-        declination=_degrees("declination", declination),
+        declination=require_quantity("declination", declination, "deg"),
         run_number=first_run,
     )
 

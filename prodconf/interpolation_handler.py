@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import ndtri
 
-from .core.checks import require_index, require_positive
+from .core.checks import require_index, require_positive, require_scalar
 from .core.errors import ProdconfError, ProdconfWarning
 from .formulas import power_law
 from .formulas.scaled_energies import Morphing, shared_axis
@@ -453,19 +453,6 @@ def _checked(evaluators: Any) -> list[Any]:
             )
     return found
 
-
-def _checked_energy(reference_energy: Any) -> float | None:
-    """Return an energy in TeV; None stands for the peak."""
-    if reference_energy is None:
-        return None
-    try:
-        value = u.Quantity(reference_energy, u.TeV, dtype=np.float64).value
-    except (TypeError, ValueError) as error:
-        raise ProdconfError(f"reference_energy must be an energy, as 1 TeV, got {reference_energy!r}") from error
-    if np.ndim(value):
-        raise ProdconfError(f"reference_energy must be one energy, got {reference_energy!r}")
-    return float(require_positive("reference_energy", value))
-
 # %% ../nbs/interpolation_handler.ipynb #1d5a63fd
 @dataclass(frozen=True)
 class _Asked:
@@ -634,7 +621,10 @@ class InterpolationHandler:
         self.metrics = as_metrics(metrics) or Metrics()
         self.outside = outside
         self.spectral_index = None if spectral_index is None else require_index(spectral_index)
-        self.reference_energy = _checked_energy(reference_energy)
+        self.reference_energy: float | None = None
+        if reference_energy is not None:
+            energy = require_scalar("reference_energy", reference_energy, "TeV")
+            self.reference_energy = float(require_positive("reference_energy", energy))
         names = [_file_name(evaluator) for evaluator in self.evaluators]
         self._places = find_places([evaluator.grid_point for evaluator in self.evaluators], names)
         self.energy_edges, *self._bins = shared_axis([e.file.energy_edges for e in self.evaluators], names)

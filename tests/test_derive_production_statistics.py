@@ -354,7 +354,7 @@ def test_bad_grid_points(evaluator, point, words):
             "core_radius must lie above 0 and at most at the 1000 m that the pilot threw, got 1100",
         ),
         ({"core_radius": -5 * u.m}, "core_radius must lie above 0"),
-        ({"core_radius": 5 * u.deg}, "core_radius must have a unit convertible to m"),
+        ({"core_radius": 5 * u.deg}, "core_radius must be one number in m"),
         ({"core_radius": 1 * u.m}, "core_radius is too small"),
         ({"core_radius": [1, 2]}, "core_radius must be one number in m"),
         ({"viewcone": 11 * u.deg}, "viewcone must lie above 0 and at most at the 10 deg"),
@@ -363,7 +363,7 @@ def test_bad_grid_points(evaluator, point, words):
         ({"viewcone": 0.9e-3 * u.deg}, "viewcone must open a cone of at least 0.001 deg"),
         ({"energy_range": (0.01, 10)}, "energy_range must increase within the 0.1 to 10 TeV"),
         ({"energy_range": (3, 1)}, "energy_range must increase"),
-        ({"energy_range": 3}, "energy_range must have two energies"),
+        ({"energy_range": 3}, "energy_range must be two numbers in TeV"),
         ({"energy_range": (0.4, 0.9)}, "energy_range holds no energy bin"),
     ],
 )

@@ -244,7 +244,7 @@ def test_bad_templates(arguments, change, words):
         ({"zeniths": []}, "zeniths"),
         ({"zeniths": [20 * u.m]}, "zeniths: must have a unit convertible to deg"),
         ({"zeniths": ["twenty"]}, "zeniths"),
-        ({"zeniths": [float("nan")]}, "zeniths: must be finite"),
+        ({"zeniths": [float("nan")]}, "zeniths: must be one finite number"),
         ({"query_point": (1, 0, 30, 0)}, "query_point must be five"),
         ({"query_point": (1 * u.m, 0, 30, 0, 0)}, "query_point: energy"),
         ({"query_point": (1, 0, -30, 0, 0)}, "query_point: zenith"),
