@@ -136,6 +136,13 @@ def test_notebook_has_the_form_of_the_house(name):
     assert NOTEBOOKS[name].stat().st_size <= 250_000
 
 
+def test_a_copy_of_a_notebook_runs_anywhere():
+    """The last cell exports inside a clone only, and files beside the clone are looked for before they are read."""
+    for name, path in PAGES.items():
+        last = sources(path)[-1]
+        assert re.fullmatch(r"#\| hide\n.*settings\.ini.*nbdev\.nbdev_export\(\)", last, re.DOTALL), name
+
+
 @pytest.mark.parametrize("place", sorted({room(name) for name in MODULES} - {"", "__init__"}))
 def test_page_of_a_room_lists_its_notebooks(place):
     text = "\n".join(sources(TOP / "nbs" / place / "index.ipynb"))
