@@ -285,8 +285,9 @@ def plain_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
     plain = dict(values)
     for name, value in values.items():
         if isinstance(value, u.Quantity):
-            found = np.where(np.isfinite(value.value), value.value, None).tolist()
-            plain[name] = {"value": found, "unit": value.unit.to_string()}
+            found = np.asarray(value.value, dtype=np.float64).astype(object)
+            found[~np.isfinite(value.value)] = None
+            plain[name] = {"value": found.tolist(), "unit": value.unit.to_string()}
     return plain
 
 # %% ../nbs/generate_simulation_config.ipynb #1ab9c982
