@@ -102,7 +102,7 @@ class LimitRequest:
         if self.budget is not None:
             checked["budget"] = require_loss_fraction(self.budget, "budget")
         if self.index is not None:
-            checked["index"] = float(require_positive("index", require_scalar("index", self.index)))
+            checked["index"] = require_scalar("index", self.index)
         if self.slices is not None:
             checked["slices"] = tuple(require_positive("slices", require_edges("slices", self.slices, "TeV")).tolist())
         for name, value in checked.items():

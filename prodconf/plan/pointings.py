@@ -75,7 +75,8 @@ def places_of_grid(grid: Grid) -> Places:
 def places_of_pilots(pilots: Sequence[PilotStatistics], outside: Outside = "refuse") -> Places:
     """Return the pilots' own pointings; a level that is not known is 1."""
     rows = [(pilot.zenith, pilot.azimuth, pilot.nsb_level or 1.0) for pilot in pilots]
-    return Places(*np.array(rows, dtype=np.float64).T, outside)
+    zenith, azimuth, level = np.array(rows, dtype=np.float64).T
+    return Places(zenith, azimuth, level, outside)
 
 
 def places_of_table(rows: QTable, outside: Outside = "refuse") -> Places:

@@ -13,7 +13,6 @@ from astropy import units as u
 from astropy.table import QTable
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import require_kind
 from ..core.errors import ArgumentError
 from ..formulas.power_law import integral
 from ..jobs.cost import CostModel, simulation_cost
@@ -140,7 +139,8 @@ def slice_table(allocation: Allocation, pointings: Pointings, runs: RunSettings)
     ProdconfError
         As `plan_jobs`; or if `runs` has no cost.
     """
-    require_kind("cost", runs.cost, CostModel)
+    if runs.cost is None:
+        raise ArgumentError("cost must be given to divide a production into jobs, got none")
     table = _rows(allocation, pointings)
     points = slice_points(table)
     jobs = plan_jobs(

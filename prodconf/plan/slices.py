@@ -233,7 +233,8 @@ class Allocation:
         return found
 
 
-class _Parts(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Parts:
     """Slices that were chosen: pointing, number of the slice in it, bins, uses of a shower, index; shape (r,) each."""
 
     point: Indices
@@ -356,7 +357,7 @@ def _divided(
         parts = _between(events > 0, cuts, uses)
         rows = _rows_of(wanted, model, parts)
         rows = rows if energy_range is None else _wider(rows, energy_range)
-        parts = parts._replace(index=_best_of(rows, nets, parts.number))
+        parts = replace(parts, index=_best_of(rows, nets, parts.number))
         made.append(_allocation(rows, parts, (len(wanted), len(cuts) - 1)))
     best = np.argmin([one.seconds for one in made], axis=0)[None]
     every = {field.name: np.array([getattr(one, field.name) for one in made]) for field in fields(Allocation)}
@@ -617,7 +618,7 @@ def cheapest_slices(
     free = np.array([net.size > 1 for net in nets])[parts.number]
     net = max(nets, key=len)
     refined = np.where(free, _refined(rows, parts.index, (net[0], net[-1])), parts.index)
-    return _allocation(rows, parts._replace(index=refined), (len(wanted), count))
+    return _allocation(rows, replace(parts, index=refined), (len(wanted), count))
 
 # %% ../../nbs/plan/03_slices.ipynb #a386bca6
 def given_slices(

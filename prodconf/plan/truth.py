@@ -106,7 +106,7 @@ class Slices(NamedTuple):
 
     def part(self, chosen: NDArray[np.bool_]) -> Slices:
         """Return some of the slices."""
-        return Slices(*(column[chosen] for column in self))
+        return Slices(**{name: column[chosen] for name, column in self._asdict().items()})
 
 
 class Rates(NamedTuple):
@@ -561,7 +561,8 @@ def _evaluated(pilot: PilotTruth, sums: Array, thrown: Array, metrics: Metrics, 
     file = replace(pilot.file, n_thrown=thrown) if isinstance(pilot.file, _ToyEvents) else pilot.file
     counts = replace(pilot.counts, true=drawn_sums(sums))
     counted = Counted(counts, pilot.estimate)
-    return pilot_statistics(file, metrics, index=index, nsb_level=pilot.nsb_level, counted=counted)
+    # what is counted already needs no events
+    return pilot_statistics(file, metrics, index=index, nsb_level=pilot.nsb_level, counted=counted)  # type: ignore[arg-type]
 
 
 def _expected(pilot: PilotTruth, metrics: Metrics, index: float) -> PilotStatistics:

@@ -83,9 +83,9 @@ def _plan(truth: Truth, pilots: Sequence[PilotStatistics], n_toys: int) -> _Plan
     weights = GridWeights(matrix, np.tile(own.outside, n_toys))
     choices = truth.how.n_use or (min(p.n_use for p in pilots),)
     needs = {uses: _needs_of(truth, bins, weights, uses) for uses in choices}
-    place = (np.tile(values, n_toys) for values in (places.zenith, places.azimuth, places.nsb_level))
-    limits = (np.tile(values, (n_toys, 1)) for values in (truth.radius, truth.viewcone))
-    return _Planned(n_toys, bins, weights, Pointings(*place, *limits, needs))
+    zenith, azimuth, level = (np.tile(one, n_toys) for one in (places.zenith, places.azimuth, places.nsb_level))
+    radius, viewcone = (np.tile(limits, (n_toys, 1)) for limits in (truth.radius, truth.viewcone))
+    return _Planned(n_toys, bins, weights, Pointings(zenith, azimuth, level, radius, viewcone, needs))
 
 # %% ../../nbs/plan/09_validation.ipynb #eebcaebe
 def _some(planned: _Planned, divided: Allocation, toys: range, m: int) -> tuple[Allocation, Pointings]:

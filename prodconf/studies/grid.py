@@ -19,6 +19,7 @@ from ..core.errors import ArgumentError
 from ..jobs.cost import read_cost_model, simulation_cost
 from ..plan.pointings import Places, plan_points
 from ..plan.summary import ProductionPlan
+from ..sky.interpolation import Outside
 from ..sky.pointing_sets import sky_area, uniform_density
 from .pilots import StudyPilots
 from .settings import AS_PLANNED, StudySettings, limits_remarks, plan_anew
@@ -124,7 +125,7 @@ def _filled(settings: StudySettings, plan: ProductionPlan) -> StudySettings:
     )
 
 
-def _pointings(taken: StudySettings, plan: ProductionPlan, outside: str) -> QTable:
+def _pointings(taken: StudySettings, plan: ProductionPlan, outside: Outside) -> QTable:
     """Spread the pointings, and say what each needs; refuse more than can be answered at once."""
     density, zenith, azimuth = taken.density or 0.0, taken.zenith or (0.0, 90.0), taken.azimuth or (0.0, 360.0)
     expected = density * sky_area(zenith, azimuth)

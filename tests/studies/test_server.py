@@ -27,7 +27,7 @@ from prodconf.studies.server import is_loopback, open_page, serve_studio
 from prodconf.studies.settings import StudySettings
 from prodconf.studies.statistics import statistics_study
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "website"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "website"))
 
 needs_voila = pytest.mark.skipif(find_spec("voila") is None, reason="Voilà is not installed")
 needs_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="no /proc here")
