@@ -91,8 +91,9 @@ def become_kernel(asked: socket.socket) -> None:
     threading.Thread(target=lambda: (asked.recv(1), os._exit(1)), daemon=True).start()
     from ipykernel.kernelapp import IPKernelApp
 
-    sys.argv = ["kernel", *wanted["arguments"]]
-    IPKernelApp.launch_instance(argv=wanted["arguments"])
+    arguments = [*wanted["arguments"], f"--IPKernelApp.parent_handle={os.getppid()}"]  # no words for a terminal
+    sys.argv = ["kernel", *arguments]
+    IPKernelApp.launch_instance(argv=arguments)
     os._exit(0)
 
 
