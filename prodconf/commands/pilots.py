@@ -125,10 +125,10 @@ def _losses(
 @contextmanager
 def _file_bar(files: list[str]) -> Iterator[Callable[[int], object]]:
     """Show how many files are done, on terminals."""
-    from tqdm import tqdm
+    from prodconf.core.progress import progress
 
     total = sum(len(glob.glob(name, recursive=True)) or 1 for name in files)
-    with tqdm(total=total, desc="limits", unit="file", disable=None) as bar:
+    with progress(None, what="limits", unit="file", total=total) as bar:
         yield bar.update
 
 # %% ../../nbs/commands/04_pilots.ipynb #d8ab898f

@@ -470,7 +470,6 @@ def test_the_anchor_lies_in_the_interval_and_the_union_is_counted():
     assert limits.joint_guaranteed.fraction < limits.joint.fraction
 
 
-@pytest.mark.long
 def test_guarantee_coverage_and_union_in_500_toys():
     """10 000 triggers, a loss of 0.2 %: twenty events beyond each cut."""
     n, f, n_toys, rng = 10_000, 2e-3, 500, np.random.default_rng(2026)
