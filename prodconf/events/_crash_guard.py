@@ -100,7 +100,7 @@ def _be_second(trial: str) -> None:
 @contextmanager
 def _start(paths: list[str], trial: str) -> Iterator[_SecondProcess]:
     """Let a fresh interpreter try out files; it is gone when the block ends."""
-    package = str(Path(inspect.getfile(ProdconfError)).resolve().parents[1])
+    package = str(Path(inspect.getfile(ProdconfError)).resolve().parents[2])
     command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", _START, trial, package, *sys.path]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with tempfile.TemporaryFile("w+") as names:
