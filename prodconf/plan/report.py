@@ -16,6 +16,7 @@ from astropy.table import QTable
 from numpy.typing import NDArray
 
 from ..formulas.loss_tails import TailLimit, TailSummary, survival
+from ..grid.figures import SkyValues, plot_sky_polar
 from ..limits.figures import plain
 from ..limits.pilots import PilotLimits
 from ..limits.rows import LIMIT_COLUMNS
@@ -217,23 +218,14 @@ def plot_sky(production: QTable) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        North is up, East to the right; crosses are pointings without a number.
+        North is up, East to the right; pointings without a number are marked.
     """
-    from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
-
-    events, radius = np.asarray(production["n_events"]), production["upper_radius_limit"].to_value(u.m)
-    label, colour = ("events", events) if np.isfinite(events).any() else ("core radius / m", radius)
-    figure = Figure(figsize=(5.2, 4), layout="constrained")
-    ax = figure.add_subplot(projection="polar")
-    ax.set(theta_zero_location="N", theta_direction=-1, rlim=(0, 90), rticks=[30, 60, 90])  # type: ignore[call-arg]
-    angle, zenith = production["azimuth"].to_value(u.rad), production["zenith"].to_value(u.deg)
-    known = np.isfinite(colour)
-    if known.any():
-        marks = ax.scatter(angle[known], zenith[known], c=colour[known], norm=LogNorm(), s=40, zorder=3)
-        figure.colorbar(marks, label=label, pad=0.1)
-    ax.plot(angle[~known], zenith[~known], "kx", zorder=3)
-    return figure
+    events = np.asarray(production["n_events"], dtype=np.float64)
+    known = np.isfinite(events)
+    values, label = (events, "events") if known.any() else (production["upper_radius_limit"], "core radius")
+    unknown = ~known if known.any() else None
+    shown = SkyValues(values, label, log=True, flagged=unknown, flag_label="no number of events")
+    return plot_sky_polar(production["zenith"], production["azimuth"], shown)
 
 # %% ../../nbs/plan/06_report.ipynb #9ebbf2d2
 MAXIMUM_CURVES = 6
