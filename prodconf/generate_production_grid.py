@@ -39,7 +39,7 @@ from prodconf.grid.points import (
 from .grid.tables import json_text, lattice_column, points_of, serialize_value, write_grid
 from .jobs.cost import CostModel, largest_energy, read_cost_model, simulation_cost
 from .limits.lookup import LookupRequest, array_labels
-from .limits.merging import Places
+from .limits.merging import TablePlaces
 from .limits.rounding import parse_rounding
 from .limits.table import read_limits
 from .sky.axes import circular_values, kind_of
@@ -166,7 +166,7 @@ def add_requirements(
     grid["storage"] = u.Quantity(found.storage, "Gbyte")
 
 # %% ../nbs/generate_production_grid.ipynb #b64e13d9
-def _grid_places(grid: QTable) -> Places:
+def _grid_places(grid: QTable) -> TablePlaces:
     """Return the places of the points of a grid."""
     kinds = {kind_of(name): name for name in grid.colnames}
     if not {"zenith", "azimuth"} <= set(kinds):
@@ -176,7 +176,7 @@ def _grid_places(grid: QTable) -> Places:
     if "nsb" in kinds:
         sky = np.asarray(getattr(grid[kinds["nsb"]], "value", grid[kinds["nsb"]]))
         level, word = (level, sky) if sky.dtype.kind == "U" else (sky.astype(np.float64), word)
-    return Places(zenith, azimuth, level, word)
+    return TablePlaces(zenith, azimuth, level, word)
 
 
 def _read_rows(path: str | os.PathLike[str]) -> QTable:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'Places', 'places_of', 'ExpectedPoints', 'read_points', 'missing_points', 'MergedLimits', 'merge_limits']
+__all__ = ['Array', 'TablePlaces', 'places_of', 'ExpectedPoints', 'read_points', 'missing_points', 'MergedLimits', 'merge_limits']
 
 # %% ../../nbs/limits/09_merging.ipynb #3e073a55
 _SAYS = {
@@ -120,7 +120,7 @@ def _silences(statements: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 # %% ../../nbs/limits/09_merging.ipynb #18aee472
 @dataclass(frozen=True)
-class Places:
+class TablePlaces:
     """
     Pointings with their sky.
 
@@ -143,7 +143,7 @@ class Places:
         """Return the number of places."""
         return int(self.zenith.size)
 
-    def at(self, other: Places, i: int, *, any_sky: bool = False) -> NDArray[np.bool_]:
+    def at(self, other: TablePlaces, i: int, *, any_sky: bool = False) -> NDArray[np.bool_]:
         """Tell which of these places are the `i`-th of others; with `any_sky` one without a sky fits all skies."""
         turn = (self.azimuth - other.azimuth[i] + 180.0) % 360.0 - 180.0
         same = (np.abs(self.zenith - other.zenith[i]) <= TOLERANCE["zenith"]) & (np.abs(turn) <= TOLERANCE["azimuth"])
@@ -156,10 +156,10 @@ class Places:
         words = (self.nsb_label == label) & (np.isnan(self.nsb_level) == math.isnan(level))
         return same & np.where(numbers, near, words)
 
-    def chosen(self, rows: Sequence[int] | NDArray[np.bool_]) -> Places:
+    def chosen(self, rows: Sequence[int] | NDArray[np.bool_]) -> TablePlaces:
         """Return some of the places."""
         index = np.asarray(rows, dtype=None if len(rows) else np.int64)
-        return Places(self.zenith[index], self.azimuth[index], self.nsb_level[index], self.nsb_label[index])
+        return TablePlaces(self.zenith[index], self.azimuth[index], self.nsb_level[index], self.nsb_label[index])
 
     def text(self, i: int) -> str:
         """Say where one place is."""
@@ -168,15 +168,15 @@ class Places:
         return f"zenith {self.zenith[i]:g} deg, azimuth {self.azimuth[i]:g} deg{sky}"
 
 
-def places_of(table: QTable) -> Places:
+def places_of(table: QTable) -> TablePlaces:
     """Return the places of the rows of a table of limits."""
     zenith, azimuth = (np.asarray(table[name].to_value("deg"), dtype=np.float64) for name in ("zenith", "azimuth"))
     words = table["nsb_label"] if "nsb_label" in table.colnames else [""] * len(table)
     level = np.asarray(table["nsb_level"], dtype=np.float64)
-    return Places(zenith, azimuth, level, np.array([str(word) for word in words], dtype=np.str_))
+    return TablePlaces(zenith, azimuth, level, np.array([str(word) for word in words], dtype=np.str_))
 
 # %% ../../nbs/limits/09_merging.ipynb #9b1ae753
-def _first_rows(kinds: Sequence[tuple[str, ...]], places: Places) -> NDArray[np.int64]:
+def _first_rows(kinds: Sequence[tuple[str, ...]], places: TablePlaces) -> NDArray[np.int64]:
     """Return for each row the first one of its kind at its place."""
     first = np.arange(len(places))
     cells = np.floor(places.zenith / TOLERANCE["zenith"]).astype(np.int64)
@@ -213,7 +213,7 @@ def _contradictions(table: QTable, rows: NDArray[np.int64], first: NDArray[np.in
     return sorted(found)
 
 
-def _require_agreement(table: QTable, places: Places, sources: Sequence[str], first: NDArray[np.int64]) -> None:
+def _require_agreement(table: QTable, places: TablePlaces, sources: Sequence[str], first: NDArray[np.int64]) -> None:
     """Refuse rows of one place with different limits: name the first pair, and how many there are."""
     doubles = np.flatnonzero(first != np.arange(len(first)))
     if not (found := _contradictions(table, doubles, first)):
@@ -268,7 +268,7 @@ class ExpectedPoints:
 
     Attributes
     ----------
-    places : Places
+    places : TablePlaces
         m different ones.
     array_name, primary_particle : numpy.ndarray of str, shape (m,)
         "" where a point is meant for all.
@@ -276,7 +276,7 @@ class ExpectedPoints:
         What was left aside.
     """
 
-    places: Places
+    places: TablePlaces
     array_name: NDArray[np.str_]
     primary_particle: NDArray[np.str_]
     notes: tuple[str, ...] = ()
@@ -350,7 +350,7 @@ def _collect(points: Sequence[Any], path: Path) -> ExpectedPoints:
         rows[(*where, point.array_name, point.primary_particle)] = None
     zenith, azimuth, nsb, words, arrays, particles = zip(*rows, strict=True)
     levels = np.array([math.nan if level is None else level for level in nsb])
-    places = Places(np.array(zenith), np.array(azimuth), levels, np.array(words, dtype=np.str_))
+    places = TablePlaces(np.array(zenith), np.array(azimuth), levels, np.array(words, dtype=np.str_))
     return ExpectedPoints(places, np.array(arrays, dtype=np.str_), np.array(particles, dtype=np.str_))
 
 # %% ../../nbs/limits/09_merging.ipynb #7a5f9369
@@ -443,7 +443,7 @@ def _from_axes(data: Any, path: Path) -> ExpectedPoints:
     if (n_points := math.prod(part.size for part in parts)) > 1_000_000:
         raise FileError(path, f"axes must make at most 1000000 points, got {n_points}")
     zenith, azimuth, level, word, array, particle = (part.ravel() for part in np.meshgrid(*parts, indexing="ij"))
-    return ExpectedPoints(Places(zenith, azimuth, level, word), array, particle, tuple(notes))
+    return ExpectedPoints(TablePlaces(zenith, azimuth, level, word), array, particle, tuple(notes))
 
 # %% ../../nbs/limits/09_merging.ipynb #465521c3
 def read_points(path: str | os.PathLike[str]) -> ExpectedPoints:
@@ -485,14 +485,14 @@ def read_points(path: str | os.PathLike[str]) -> ExpectedPoints:
     return _collect(data, path)
 
 # %% ../../nbs/limits/09_merging.ipynb #1e8bb6cd
-def missing_points(expected: ExpectedPoints, places: Places, arrays: ArrayLike, particles: ArrayLike) -> list[str]:
+def missing_points(expected: ExpectedPoints, places: TablePlaces, arrays: ArrayLike, particles: ArrayLike) -> list[str]:
     """
     Return the points that no row is at.
 
     Parameters
     ----------
     expected : ExpectedPoints
-    places : Places
+    places : TablePlaces
         Of n rows.
     arrays, particles : array_like of str, shape (n,)
         Array and particle of each row.
@@ -566,7 +566,7 @@ def _with_loss_fractions(table: QTable, source: str) -> QTable:
     return table
 
 
-def _beyond(expected: ExpectedPoints, places: Places) -> int:
+def _beyond(expected: ExpectedPoints, places: TablePlaces) -> int:
     """Count rows at places that no expected point is at."""
     there = np.zeros(len(places), dtype=np.bool_)
     for i in range(len(expected)):

@@ -25,7 +25,7 @@ from ..precision.targets import TARGET_UNITS, BinTargets, metrics_dict, parse_me
 PRODUCTION = "production"  # the rows of a grid that say what to simulate
 
 # %% auto #0
-__all__ = ['PRODUCTION', 'Files', 'NSBLevel', 'Zenith', 'Positive', 'PositiveEnergy', 'Index', 'KEY_UNITS', 'SubArray',
+__all__ = ['PRODUCTION', 'Files', 'NSBLevel', 'Zenith', 'Positive', 'PositiveEnergy', 'Index', 'KEY_UNITS', 'PlannedSubArray',
            'DL2Pilots', 'Grid', 'WhatIf', 'Slicing', 'PlanConfiguration', 'read_configuration', 'find_files', 'spelled',
            'configuration_dict', 'write_configuration', 'example_configuration']
 
@@ -42,14 +42,14 @@ def _as_names(value: Any) -> Any:
     return "all" if not value else tuple(str(item) for item in value)
 
 
-class SubArray(Strict):
+class PlannedSubArray(Strict):
     """Telescopes (names or ids, or "all") and how many of them must have triggered."""
 
     telescopes: Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(_as_names)] = "all"
     multiplicity: Annotated[int, Field(ge=1, strict=True)] = 1
 
     @model_validator(mode="after")
-    def _enough_telescopes(self) -> SubArray:
+    def _enough_telescopes(self) -> PlannedSubArray:
         """Refuse a multiplicity that the list cannot reach."""
         if self.telescopes != "all" and self.multiplicity > len(set(self.telescopes)):
             raise ValueError(
@@ -200,8 +200,8 @@ class PlanConfiguration(Strict):
     nsb_level: NSBLevel | None = None
     limits_table: str | None = None
     metrics: Annotated[str | dict[str, Any] | None, BeforeValidator(_as_metrics)] = None
-    sub_arrays: Annotated[dict[str, SubArray], Field(min_length=1)] = Field(
-        default_factory=lambda: {"full array": SubArray()}
+    sub_arrays: Annotated[dict[str, PlannedSubArray], Field(min_length=1)] = Field(
+        default_factory=lambda: {"full array": PlannedSubArray()}
     )
     loss_fraction: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 1e-3
     confidence: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.95
@@ -213,7 +213,7 @@ class PlanConfiguration(Strict):
 
     @field_validator("sub_arrays")
     @classmethod
-    def _usable_names(cls, value: dict[str, SubArray]) -> dict[str, SubArray]:
+    def _usable_names(cls, value: dict[str, PlannedSubArray]) -> dict[str, PlannedSubArray]:
         """Refuse names that the result could not tell apart."""
         for name in value:
             if not name.strip() or name == PRODUCTION:

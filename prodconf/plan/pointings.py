@@ -35,7 +35,7 @@ from prodconf.sky.interpolation import (
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'Places', 'places_of_grid', 'places_of_pilots', 'places_of_table', 'points_of', 'grid_of_pilots',
+__all__ = ['Array', 'Places', 'places_of_grid', 'places_of_pilots', 'places_of_table', 'pilot_points', 'grid_of_pilots',
            'nsb_levels', 'production_ranges', 'production_limits', 'plan_points', 'plan_grid']
 
 # %% ../../nbs/plan/02_pointings.ipynb #d48fd928
@@ -85,7 +85,7 @@ def places_of_table(rows: QTable, outside: Outside = "refuse") -> Places:
     return Places(*angles, np.asarray(rows["nsb_level"], dtype=np.float64), outside)
 
 
-def points_of(pilots: Sequence[PilotStatistics]) -> PilotPoints:
+def pilot_points(pilots: Sequence[PilotStatistics]) -> PilotPoints:
     """Return the pilots as points to interpolate between."""
     own = places_of_pilots(pilots)
     return PilotPoints(own.zenith, own.azimuth, own.nsb_level)
@@ -216,7 +216,7 @@ def _add_events(
     n_use: int | None,
 ) -> None:
     """Add the numbers of events to the production's rows."""
-    points = points_of(pilots)
+    points = pilot_points(pilots)
     weights = places.weights(points)
     density, sigma, severity = carry(weights, _density_field(points, needs))
     ranges, events = production_ranges(table), np.full(len(table), np.nan)

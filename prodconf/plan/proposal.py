@@ -20,7 +20,7 @@ from ..jobs.runs import JobPoints, RunSettings, plan_jobs, runs_per_point
 from ..limits.along_energy import limits_along_energy
 from ..limits.pilots import PilotLimits
 from .configuration import Slicing
-from .pointings import Places, points_of
+from .pointings import Places, pilot_points
 from prodconf.plan.slices import (
     BOUNDS,
     Allocation,
@@ -419,7 +419,7 @@ def pointings_of(
     ProdconfError
         If an argument is out of range, or a pointing is outside the pilots and the policy is to refuse.
     """
-    bins, weights = pilot_bins(evaluations, targets=how.targets), places.weights(points_of(evaluations))
+    bins, weights = pilot_bins(evaluations, targets=how.targets), places.weights(pilot_points(evaluations))
     query = places.zenith, places.azimuth, places.nsb_level
     along = limits_along_energy(limits, *query, edges=bins.edges, outside=places.outside)
     whole = {name: np.repeat(ranges[name][:, None], bins.edges.size - 1, axis=1) for name in ("radius", "viewcone")}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['MAXIMUM_CURVES', 'plot_tails', 'plot_uncertainty', 'plot_required', 'plot_allocation', 'plot_sky', 'figures',
+__all__ = ['MAXIMUM_CURVES', 'plot_tails', 'plot_uncertainty', 'plot_required', 'plot_slices', 'plot_sky', 'figures',
            'render_report']
 
 # %% ../../nbs/plan/06_report.ipynb #af976a30
@@ -173,7 +173,7 @@ def _name(pilot: PilotStatistics) -> str:
     return f"{pilot.zenith:.3g}°, az {pilot.azimuth:.3g}°{nsb}"
 
 # %% ../../nbs/plan/06_report.ipynb #e3893554
-def plot_allocation(proposal: Proposal) -> Figure:
+def plot_slices(proposal: Proposal) -> Figure:
     """
     Draw the processor time of each pointing, and the events per energy bin of the one that costs most.
 
@@ -292,7 +292,7 @@ def figures(plan: ProductionPlan) -> Iterator[tuple[str, str, Figure]]:
         yield (
             "allocation",
             "Processor time of each pointing, as one spectrum and as proposed; events per bin of the costliest one.",
-            plot_allocation(plan.proposal),
+            plot_slices(plan.proposal),
         )
     yield "sky", "The pointings of the production on the sky.", plot_sky(plan.production)
 

@@ -32,7 +32,7 @@ from ..formulas.power_law import bin_fractions
 from ..jobs.cost import CostModel
 from .configuration import Slicing
 from .main_job import PlanInputs
-from .pointings import Places, points_of, production_ranges
+from .pointings import Places, pilot_points, production_ranges
 from .summary import ProductionPlan
 from ..precision.counts import EventCounts, ShowerSums, count_events
 from ..precision.energy import EnergyEstimate, energy_estimate
@@ -216,7 +216,7 @@ class Truth:
     @cached_property
     def weights(self) -> GridWeights:
         """Of the pilots for the pointings."""
-        return self.places.weights(points_of(self.statistics))
+        return self.places.weights(pilot_points(self.statistics))
 
     @cached_property
     def bins(self) -> PilotBins:
@@ -515,7 +515,10 @@ def plan_truth(plan: ProductionPlan, inputs: PlanInputs) -> Truth:
     outside = "refuse" if configuration.grid is None else configuration.grid.outside
     places = Places(pointings.zenith, pointings.azimuth, pointings.nsb_level, outside)
     energies = ranges["energy_min"], ranges["energy_max"]
-    bins, matrix = pilot_bins(plan.evaluations, targets=how.targets), places.weights(points_of(plan.evaluations)).matrix
+    bins, matrix = (
+        pilot_bins(plan.evaluations, targets=how.targets),
+        places.weights(pilot_points(plan.evaluations)).matrix,
+    )
     return Truth(
         name=f"what the pilots of {configuration.name!r} say",
         pilots=pilots,

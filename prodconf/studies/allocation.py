@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'AllocationStudy', 'needed_by', 'plot_allocation', 'allocation_study']
+__all__ = ['Array', 'AllocationStudy', 'needed_by', 'plot_allocation_study', 'allocation_study']
 
 # %% ../../nbs/studies/06_allocation.ipynb #622c75d5
 @dataclass(frozen=True, eq=False)
@@ -122,8 +122,8 @@ class AllocationStudy:
 
     @property
     def figure(self) -> Figure:
-        """Events, or uncertainties under a budget, per bin; see `plot_allocation`."""
-        return plot_allocation(self)
+        """Events, or uncertainties under a budget, per bin; see `plot_allocation_study`."""
+        return plot_allocation_study(self)
 
     @property
     def description(self) -> str:
@@ -222,7 +222,7 @@ def _advice(
     return tuple(advice)
 
 # %% ../../nbs/studies/06_allocation.ipynb #1ad62a8d
-def plot_allocation(study: AllocationStudy) -> Figure:
+def plot_allocation_study(study: AllocationStudy) -> Figure:
     """
     Draw the thrown events per bin, needed, by one spectrum and by the slices; or, under a budget, their uncertainties.
 

@@ -14,16 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prodconf.core.errors import ProdconfError, ProdconfWarning
-from prodconf.limits.merging import Places, missing_points, read_points
+from prodconf.limits.merging import TablePlaces, missing_points, read_points
 
 
 def one_place(zenith, azimuth, level=np.nan, label=""):
     """A single place."""
-    return Places(np.array([zenith]), np.array([azimuth]), np.array([level]), np.array([label]))
+    return TablePlaces(np.array([zenith]), np.array([azimuth]), np.array([level]), np.array([label]))
 
 
 def as_set(points):
-    """Places as plain tuples."""
+    """TablePlaces as plain tuples."""
     p = points.places
     levels = [None if np.isnan(level) else float(level) for level in p.nsb_level]
     return set(zip(p.zenith.tolist(), p.azimuth.tolist(), levels, p.nsb_label.tolist(), strict=True))
@@ -198,7 +198,7 @@ def test_missing_points_against_a_loop(tmp_path):
     there = [everything[i] for i in rng.permutation(len(everything))[:40]]
     p = expected.places
     index = np.array([i for *_, i in there])
-    rows = Places(p.zenith[index], p.azimuth[index], p.nsb_level[index], p.nsb_label[index])
+    rows = TablePlaces(p.zenith[index], p.azimuth[index], p.nsb_level[index], p.nsb_label[index])
     found = missing_points(expected, rows, [a for a, *_ in there], [b for _, b, _ in there])
     assert set(found) == {f"{b}, {a}: {p.text(i)}" for a, b, i in set(everything) - set(there)}
     assert len(found) == len(everything) - 40
