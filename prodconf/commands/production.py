@@ -316,7 +316,7 @@ def grid(
     ] = None,
     batch: Annotated[list[BatchSystem] | None, _jobs(help="Scheduler to write files for; once for each.")] = None,
     site_lines: Annotated[Path | None, _jobs(help="Lines for every input card: site, telescopes, output.")] = None,
-    command: Annotated[str | None, _jobs(help="Shell command of one job, see the notebook job_files.")] = None,
+    command: Annotated[str | None, _jobs(help="Shell command of one job; {card} stands for its input card.")] = None,
     time_limit: Annotated[str | None, _jobs(help="That jobs ask for ('24 h').")] = None,
     memory: Annotated[str | None, _jobs(help="That jobs ask for ('4 GB').")] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for plots of the sky.")] = None,
