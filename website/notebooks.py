@@ -101,6 +101,12 @@ def public_names(source: str) -> list[str]:
     return [node.name for node in ast.parse(source).body if isinstance(node, kinds) and not node.name.startswith("_")]
 
 
+def _is_type(value: ast.expr) -> bool:
+    """Return whether a value is the name of a type: `NDArray[float64]`, `TypeVar("Answer")`."""
+    made = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "TypeVar"
+    return made or isinstance(value, ast.Subscript)
+
+
 def only_imports(source: str) -> bool:
     """Return whether a cell does nothing but import, and name types (`Array = NDArray[float64]`)."""
     kinds = (ast.Import, ast.ImportFrom)
@@ -109,7 +115,7 @@ def only_imports(source: str) -> bool:
     except SyntaxError:  # IPython's own commands
         return False
     body = [line for each in lines for line in (each.body if isinstance(each, ast.If) else [each])]
-    named = [line for line in body if not (isinstance(line, ast.Assign) and isinstance(line.value, ast.Subscript))]
+    named = [line for line in body if not (isinstance(line, ast.Assign) and _is_type(line.value))]
     return bool(named) and all(isinstance(line, kinds) for line in named)
 
 
