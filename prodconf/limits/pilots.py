@@ -72,7 +72,7 @@ class LimitRequest:
     peak_fraction : float
         Of the peak, between 0 and 1.
     index : float, optional
-        Spectral index (positive) that losses refer to; the thrown one by default.
+        Spectral index that losses refer to, 2 for a spectrum E^-2; the thrown one by default.
     slices : array_like, optional
         Increasing energies in TeV; each slice between them gets its own limits in radius and view cone.
     histograms : bool
