@@ -36,8 +36,8 @@ from prodconf.precision.energy import (
     energy_estimate,
     migration_uncertainty,
 )
-from .precision.pilots import Counted, PilotStatistics, joined_bins, pilot_statistics, ranges_text
-from .precision.targets import Metric, Metrics, as_metrics
+from .precision.pilots import Counted, PilotStatistics, joined_bins, pilot_statistics
+from .precision.targets import Metric, Metrics, as_metrics, ranges_text
 from .sky.place import GridPoint, merge_grid_points, parse_grid_point
 
 Array = NDArray[np.float64]

@@ -309,6 +309,26 @@ def test_a_bin_that_one_metric_leaves_open(tmp_path):
     assert "inf" not in text
 
 
+@pytest.mark.parametrize("passed", [(300, 500, 200, 12), (300, 12, 200, 5), (300, 500, 200, 40)])
+def test_the_summary_follows_from_the_bins_that_are_determined(tmp_path, passed):
+    """
+    What is said to be needed, and to suffice, is the largest number among the rows of the table that are determined.
+
+    Bins with 12 or 5 events determine the area but not the energy, and would ask for more than all others.
+    """
+    path = write_pilot(tmp_path / "few.fits", once(passed), spread=0.2)
+    energy = {"target_uncertainty": {"value": 0.05}, "energy_range": {"value": [0.1, 10], "unit": "TeV"}}
+    derivator = ProductionStatisticsDerivator(
+        StatisticalErrorEvaluator(str(path)), metrics_of() | {"energy_estimate": energy}
+    )
+    table, total = derivator.table(), derivator.total
+    known = table["status"] != "undetermined"
+    assert known.tolist() == [k >= 20 for k in passed]
+    for name, number in (("n_required", total.n_events), ("n_required_bound", total.bound)):
+        assert number == pytest.approx(np.max((table[name] / shares(2.0))[known]), rel=1e-6)
+    assert known[table["decides"]].all()
+
+
 def test_a_pilot_of_one_offset_plans_productions_of_one_offset(tmp_path, monkeypatch):
     cone = StatisticalErrorEvaluator(str(write_pilot(tmp_path / "cone.fits", once(PASSED))))
     monkeypatch.setattr(f"{__name__}.header_of", lambda *_: replace(HEADER, viewcone_max=0.0))

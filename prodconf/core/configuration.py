@@ -23,13 +23,13 @@ from .errors import FileError, MissingFileError, ProdconfError
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 # %% auto #0
-__all__ = ['ModelT', 'Energy', 'Length', 'Angle', 'to_unit', 'Strict', 'validate', 'load_yaml']
+__all__ = ['ModelT', 'Energy', 'Length', 'Angle', 'to_unit', 'Strict', 'without_schema', 'validate', 'load_yaml']
 
 # %% ../../nbs/core/04_configuration.ipynb #aa704710
 def _unit(text: str) -> u.UnitBase:
     """Read a unit; say in few words that there is none of that name."""
     try:
-        return u.Unit(text)
+        return u.Unit("" if text == "dimensionless" else text)
     except ValueError as error:
         raise ValueError(f"{text!r} is not a unit") from error
 
@@ -43,7 +43,7 @@ def _parse_quantity(value: Any) -> u.Quantity:
             raise ValueError(f"the value must be a number, got {value['value']!r}")
         return u.Quantity(value["value"], _unit(str(value["unit"])))
     if isinstance(value, str):
-        return u.Quantity(value)
+        return u.Quantity(value.removesuffix(" dimensionless"))
     raise ValueError('needs a unit, as in "0.04 TeV" or {value: 0.04, unit: TeV}')
 
 
@@ -139,6 +139,16 @@ def _problems(source: str, model: type[BaseModel], error: ValidationError) -> st
     more = len(lines) - _MOST_PROBLEMS
     return "\n".join(lines[:_MOST_PROBLEMS] + ([f"{source}: and {more} more"] if more > 0 else []))
 
+# %% ../../nbs/core/04_configuration.ipynb #05e0e7cb
+_SCHEMA_KEYS = frozenset({"schema_name", "schema_version", "schema_url"})
+
+
+def without_schema(data: Any) -> Any:
+    """Return the contents of a file without the keys that name its schema."""
+    if not isinstance(data, dict):
+        return data
+    return {key: value for key, value in data.items() if key not in _SCHEMA_KEYS}
+
 # %% ../../nbs/core/04_configuration.ipynb #75f63c13
 def validate(model: type[ModelT], data: Any, *, source: str) -> ModelT:
     """
@@ -159,7 +169,7 @@ def validate(model: type[ModelT], data: Any, *, source: str) -> ModelT:
         One line for each entry that is wrong, with the source, the field, the rule and the value.
     """
     try:
-        return model.model_validate(data)
+        return model.model_validate(without_schema(data))
     except ValidationError as error:
         raise ProdconfError(_problems(source, model, error)) from error
 
@@ -206,7 +216,7 @@ def _is_text(value: Any, seen: set[int]) -> bool:
 # %% ../../nbs/core/04_configuration.ipynb #fc7a6848
 def load_yaml(path: str | os.PathLike[str]) -> Any:
     """
-    Read a YAML file safely: plain data only, no objects.
+    Read a YAML file safely: plain data only, no objects; the keys that name its schema are left out.
 
     Raises
     ------
@@ -233,4 +243,4 @@ def load_yaml(path: str | os.PathLike[str]) -> Any:
             raise FileError(path, f"{key}: its aliases stand for more than {_MOST_VALUES} values")
         if not _is_text(value, set()):
             raise FileError(path, f"{key}: holds characters that are no text (lone surrogates)")
-    return data
+    return without_schema(data)

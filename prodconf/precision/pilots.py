@@ -5,7 +5,6 @@
 # %% ../../nbs/precision/06_pilots.ipynb #07836ab4
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,7 +33,7 @@ Array = NDArray[np.float64]
 
 # %% auto #0
 __all__ = ['Array', 'PilotStatistics', 'effective_events', 'Counted', 'pilot_statistics', 'Requirement', 'joined_bins',
-           'ranges_text', 'requirement', 'require_reuse', 'disc_factors', 'number_of_events']
+           'requirement', 'require_reuse', 'disc_factors', 'number_of_events', 'thrown_text']
 
 # %% ../../nbs/precision/06_pilots.ipynb #bd1164ee
 @dataclass(frozen=True)
@@ -435,12 +434,6 @@ def joined_bins(edges: Array, chosen: NDArray[np.bool_]) -> tuple[tuple[float, f
     starts, stops = np.flatnonzero(step == 1), np.flatnonzero(step == -1)
     return tuple((float(edges[a]), float(edges[b])) for a, b in zip(starts, stops, strict=True))
 
-
-def ranges_text(ranges: Sequence[tuple[float, float]]) -> str:
-    """Name ranges of energy (TeV), the first four of them."""
-    named = ", ".join(f"{low:.3g} to {high:.3g} TeV" for low, high in ranges[:4])
-    return named + (f" and {len(ranges) - 4} more ranges" if len(ranges) > 4 else "")
-
 # %% ../../nbs/precision/06_pilots.ipynb #e1796de3
 def requirement(pilot: PilotStatistics, *, energy_limit: float = 0.0, energy_max: float = np.inf) -> Requirement:
     """
@@ -462,8 +455,8 @@ def requirement(pilot: PilotStatistics, *, energy_limit: float = 0.0, energy_max
     """
     lower, upper = pilot.energy_edges[:-1], pilot.energy_edges[1:]
     held = pilot.requested & (lower >= energy_limit * (1 - 1e-6)) & (upper <= energy_max * (1 + 1e-6))
-    known = held & np.isfinite(pilot.density)
     blind = held & (pilot.status == "undetermined")
+    known = held & ~blind & np.isfinite(pilot.density)
     gaps = joined_bins(pilot.energy_edges, blind)
     floor = float(pilot.density_floor[blind].max(initial=0.0))
     if not known.any():
@@ -555,3 +548,22 @@ def number_of_events(
     """
     etendue = np.pi * np.asarray(radius, dtype=np.float64) ** 2 * _cone(viewcone)
     return np.asarray(density) * etendue * power_law.integral(energy_min, energy_max, index)
+
+# %% ../../nbs/precision/06_pilots.ipynb #e53564b3
+def thrown_text(
+    index: float, *, energy: tuple[float, float], core: tuple[float, float], viewcone: tuple[float, float]
+) -> str:
+    """
+    Say what a number of events is thrown into.
+
+    Parameters
+    ----------
+    index : float
+        Spectral index (positive).
+    energy, core, viewcone : tuple of float
+        Least and largest energy in TeV, core distance in m, angle to the pointing in deg.
+    """
+    cores = f"within {core[1]:.4g} m" if core[0] == 0 else f"at {core[0]:.4g} to {core[1]:.4g} m"
+    cone = f"within {viewcone[1]:.3g} deg" if viewcone[0] == 0 else f"at {viewcone[0]:.3g} to {viewcone[1]:.3g} deg"
+    cone = f"at {viewcone[1]:.3g} deg" if viewcone[0] == viewcone[1] else cone
+    return f"E^-{index:.3g} from {energy[0]:.3g} to {energy[1]:.3g} TeV, cores {cores}, directions {cone}"

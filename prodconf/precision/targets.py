@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any
@@ -36,9 +36,9 @@ Array = NDArray[np.float64]
 TARGET_UNITS = {"edges": "TeV", "flux": "1 / (m2 s TeV)", "pivot": "TeV", "cutoff": "TeV", "exposure": "s"}
 
 # %% auto #0
-__all__ = ['Array', 'TARGET_UNITS', 'Metric', 'Metrics', 'parse_metrics', 'read_metrics', 'as_metrics', 'metrics_dict',
-           'write_metrics', 'data_targets', 'inflation', 'SourceSpectrum', 'expected_counts', 'PerBin', 'BinCounts',
-           'Source', 'BinTargets', 'BinTargetResult', 'bin_targets']
+__all__ = ['Array', 'TARGET_UNITS', 'Metric', 'Metrics', 'ranges_text', 'energies_not_held', 'not_held_lines', 'parse_metrics',
+           'read_metrics', 'as_metrics', 'metrics_dict', 'write_metrics', 'data_targets', 'inflation', 'SourceSpectrum',
+           'expected_counts', 'PerBin', 'BinCounts', 'Source', 'BinTargets', 'BinTargetResult', 'bin_targets']
 
 # %% ../../nbs/precision/01_targets.ipynb #d7075f18
 class Metric(Strict):
@@ -98,6 +98,60 @@ class Metrics(Strict):
 
     uncertainty_effective_area: Metric | None = None
     energy_estimate: Metric | None = None
+
+# %% ../../nbs/precision/01_targets.ipynb #8037a6ce
+def ranges_text(ranges: Sequence[tuple[float, float]]) -> str:
+    """Name ranges of energy (TeV), the first four of them."""
+    named = ", ".join(f"{low:.3g} to {high:.3g} TeV" for low, high in ranges[:4])
+    return named + (f" and {len(ranges) - 4} more ranges" if len(ranges) > 4 else "")
+
+
+def _gaps(metric: Metric, edges: Array, thrown: tuple[float, float]) -> list[tuple[float, float]]:
+    """Return the energies of one target below and above the bins that are thrown whole."""
+    held = metric.covers(edges) & (edges[:-1] >= thrown[0] * (1 - 1e-6)) & (edges[1:] <= thrown[1] * (1 + 1e-6))
+    if not held.any():
+        return [(metric.energy_min, metric.energy_max)]
+    ends = (metric.energy_min, float(edges[:-1][held][0])), (float(edges[1:][held][-1]), metric.energy_max)
+    return [(low, high) for low, high in ends if high > low * (1 + 1e-6)]
+
+
+def energies_not_held(
+    metrics: Metrics, energy_edges: ArrayLike, thrown: tuple[float, float] = (0.0, math.inf)
+) -> tuple[tuple[float, float], ...]:
+    """
+    Return the energies of the targets at which no bin is held to them.
+
+    Parameters
+    ----------
+    metrics : Metrics
+    energy_edges : array_like, shape (n + 1,)
+        TeV, increasing.
+    thrown : tuple of float
+        Energies of the production, TeV; a bin that reaches beyond them is not held.
+
+    Returns
+    -------
+    tuple of tuple of float
+        Ranges in TeV, in order, those of several targets joined.
+
+    Raises
+    ------
+    ArgumentError
+        If the edges are not positive and increasing.
+    """
+    edges = require_positive("energy_edges", require_edges("energy_edges", energy_edges, "TeV"))
+    joined: list[tuple[float, float]] = []
+    for low, high in sorted(gap for _, one in metrics if one is not None for gap in _gaps(one, edges, thrown)):
+        if joined and low <= joined[-1][1]:
+            low, high = joined[-1][0], max(high, joined.pop()[1])
+        joined.append((low, high))
+    return tuple(joined)
+
+
+def not_held_lines(ranges: Sequence[tuple[float, float]]) -> list[str]:
+    """Say in one line which energies of the targets are not held to them; no line where all are."""
+    why = "(not thrown, or only part of a bin)"
+    return [f"Energies of the targets that are not held to them {why}: {ranges_text(ranges)}."] if ranges else []
 
 # %% ../../nbs/precision/01_targets.ipynb #edf8c188
 _TARGET_NAMES = ("target_uncertainty", "target_error")

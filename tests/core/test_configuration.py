@@ -2,7 +2,7 @@
 
 import pytest
 
-from prodconf.core.configuration import Energy, Length, Strict, load_yaml, validate
+from prodconf.core.configuration import Energy, Length, Strict, load_yaml, to_unit, validate
 from prodconf.core.errors import FileError, MissingFileError, ProdconfError
 
 
@@ -58,3 +58,17 @@ def test_files_that_are_no_configuration(tmp_path):
         path.write_bytes(text)
         with pytest.raises(FileError, match=words):
             load_yaml(path)
+
+
+def test_the_keys_that_name_a_schema_are_accepted_in_every_file(tmp_path):
+    words = "schema_name: any.metaschema\nschema_version: 0.1.0\nschema_url: https://example.org/any.yml\n"
+    path = tmp_path / "file.yml"
+    path.write_text(words + "energy_min: 1 TeV\nenergy_max: 2 TeV\n")
+    assert load_yaml(path) == {"energy_min": "1 TeV", "energy_max": "2 TeV"}
+    named = {"schema_name": "any", "schema_version": "0.1.0", "energy_min": "1 TeV", "energy_max": "2 TeV"}
+    assert validate(Outer, named, source="plan.yml").energy_max == 2.0
+
+
+@pytest.mark.parametrize("value", [{"value": 0.02, "unit": "dimensionless"}, "0.02 dimensionless"])
+def test_what_has_no_unit_may_say_so(value):
+    assert to_unit(value, "") == 0.02

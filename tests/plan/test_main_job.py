@@ -589,7 +589,8 @@ def test_real_statistics_are_honest(real):
     assert set(table["status"][asked & ~seen]) == {"undetermined"}
     assert (table["n_required_bound"][seen] > table["n_required"][seen]).all()
     assert np.isfinite(plan.production["n_events"]).all()
-    assert (plan.production["n_events_sigma"] > 0.3 * plan.production["n_events"]).all()
+    assert not set(table["status"][table["decides"]]) & {"undetermined"}  # what decides is determined, by few events
+    assert (plan.production["n_events_sigma"] > 0.15 * plan.production["n_events"]).all()
     assert "too few events passed in bins within" in " ".join(plan.summary)
 
 

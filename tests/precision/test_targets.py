@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prodconf.core.errors import ProdconfError
-from prodconf.precision.targets import Metric, Metrics, metrics_dict, parse_metrics, read_metrics, write_metrics
+from prodconf.precision.targets import (
+    Metric,
+    Metrics,
+    energies_not_held,
+    metrics_dict,
+    not_held_lines,
+    parse_metrics,
+    read_metrics,
+    write_metrics,
+)
 
 OLD = {"target_error": {"value": 0.02}, "energy_range": {"value": [0.04, 200], "unit": "TeV"}, "description": "area"}
 WANTED = Metric(target=0.02, energy_min=0.04, energy_max=200.0, description="area")
@@ -29,6 +38,20 @@ def test_the_real_file(shared_data):
     assert metrics.energy_estimate.target == 0.05
 
 
+@pytest.mark.parametrize("version", ["0.16", "0.20", "0.31"])
+def test_real_files_of_all_generations_ask_the_same(shared_data, version):
+    metrics = read_metrics(shared_data / "configuration" / f"metrics_v{version}.yml")
+    assert {name: (one.target, one.energy_min, one.energy_max) for name, one in metrics} == {
+        "uncertainty_effective_area": (0.02, 0.04, 200.0),
+        "energy_estimate": (0.05, 0.04, 200.0),
+    }
+
+
+def test_a_mapping_may_name_its_schema_as_a_file_may():
+    named = {"schema_name": "production_configuration_metrics.metaschema", "schema_version": "0.1.0"}
+    assert parse_metrics(named | {"uncertainty_effective_area": OLD}).uncertainty_effective_area == WANTED
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -37,6 +60,7 @@ def test_the_real_file(shared_data):
         {"target_uncertainty": {"value": 0.02}, "target_error": None},
         {"target_error": 0.02},
         {"target_error": {"value": 2, "unit": "%"}},
+        {"target_error": {"value": 0.02, "unit": "dimensionless"}},
         {"energy_range": {"value": [40, 2e5], "unit": "GeV"}},
         {"energy_range": ["40 GeV", "200 TeV"]},
         {"energy_range": [{"value": 0.04, "unit": "TeV"}, "200 TeV"]},
@@ -159,3 +183,31 @@ def test_damaged_files(tmp_path):
         except ProdconfError as error:
             outcome[str(path) not in str(error)] += 1
     assert outcome[False] > 100
+
+
+@pytest.mark.parametrize(
+    ("thrown", "expected"),
+    [
+        ((0.0, np.inf), ((0.02, 0.03), (100.0, 150.0))),
+        ((0.03, 50.0), ((0.02, 0.03), (30.0, 150.0))),
+        ((0.05, 100.0), ((0.02, 0.1), (100.0, 150.0))),
+        ((0.2, 0.25), ((0.02, 150.0),)),
+    ],
+)
+def test_energies_that_no_bin_is_held_to(thrown, expected):
+    edges = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]
+    wide = Metrics(uncertainty_effective_area=Metric(target=0.1, energy_min=0.02, energy_max=150.0))
+    assert energies_not_held(wide, edges, thrown) == expected
+    assert len(not_held_lines(expected)) == 1
+    whole = Metrics(energy_estimate=Metric(target=0.1, energy_min=0.1, energy_max=30.0))
+    assert energies_not_held(whole, edges) == ()
+    assert not_held_lines(()) == []
+
+
+def test_energies_that_targets_of_two_ranges_leave_out_are_joined():
+    edges = np.logspace(-1, 1, 3)
+    both = Metrics(
+        uncertainty_effective_area=Metric(target=0.1, energy_min=0.05, energy_max=12.0),
+        energy_estimate=Metric(target=0.1, energy_min=0.08, energy_max=11.0),
+    )
+    assert energies_not_held(both, edges) == ((0.05, 0.1), (10.0, 12.0))
