@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +16,25 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from .core.checks import require_index, require_pair, require_quantity
-from .core.errors import ArgumentError, ProdconfError, ProdconfWarning
+from .core.errors import ArgumentError, FileError, OutsideError, ProdconfWarning
+from .core.files import atomic_path, provenance
 from .formulas import power_law
-from .precision.pilots import PilotStatistics, disc_factors, number_of_events, pilot_statistics, requirement
-from .precision.targets import Metrics, as_metrics
+from prodconf.precision.pilots import (
+    PilotStatistics,
+    disc_factors,
+    number_of_events,
+    pilot_statistics,
+    requirement,
+    thrown_text,
+)
+from prodconf.precision.targets import (
+    Metrics,
+    as_metrics,
+    energies_not_held,
+    metrics_dict,
+    not_held_lines,
+    ranges_text,
+)
 from .sky.place import UNITS, GridPoint, contradictions, parse_grid_point
 
 if TYPE_CHECKING:
@@ -26,11 +42,12 @@ if TYPE_CHECKING:
 
     from prodconf.calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
     from prodconf.events.dl2 import DL2File
+    from prodconf.formulas.energy_threshold import EnergyThreshold
 
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'ProductionTotal', 'ProductionStatisticsDerivator']
+__all__ = ['Array', 'ProductionRanges', 'ProductionTotal', 'ProductionStatisticsDerivator']
 
 # %% ../nbs/derive_production_statistics.ipynb #41371686
 def _narrowed(name: str, value: Any, unit: str, low: float, high: float) -> float:
@@ -39,7 +56,7 @@ def _narrowed(name: str, value: Any, unit: str, low: float, high: float) -> floa
         return high
     number = require_quantity(name, value, unit)
     if not low < number <= high * (1 + 1e-6):
-        raise ProdconfError(
+        raise OutsideError(
             f"{name} must lie above {low:g} and at most at the {high:g} {unit} that the pilot threw, got {number:g}"
         )
     return min(number, high)
@@ -51,7 +68,7 @@ def _energy_range(value: Any, low: float, high: float) -> tuple[float, float]:
         return low, high
     ends = require_pair("energy_range", value, "TeV")
     if not low * (1 - 1e-6) <= ends[0] < ends[1] <= high * (1 + 1e-6):
-        raise ProdconfError(
+        raise OutsideError(
             f"energy_range must increase within the {low:g} to {high:g} TeV that the pilot threw, "
             f"got {ends[0]:g} to {ends[1]:g}"
         )
@@ -61,38 +78,71 @@ def _energy_range(value: Any, low: float, high: float) -> tuple[float, float]:
 _LEAST_CONE = 1e-3  # deg
 
 
-def _full_cone(value: Any, low: float, high: float) -> float:
-    """Return the half opening angle of the full cone, in deg, with the solid angle of the production's."""
-    if low < high:
-        cone = _narrowed("viewcone", value, "deg", low, high)
-    else:  # one offset
+def _full_cone(viewcone: tuple[float, float]) -> float:
+    """Return the half opening angle of the full cone, in deg, with the solid angle of a hollow one."""
+    inner, outer = (np.sin(np.deg2rad(angle) / 2) ** 2 for angle in viewcone)
+    return float(np.rad2deg(2 * np.arcsin(np.sqrt(outer - inner))))
+
+
+def _cone(value: Any, low: float, high: float) -> float:
+    """Return the production's largest angle to the pointing, in deg, within what the pilot threw."""
+    if low == high:  # one offset
         cone = high if value is None else require_quantity("viewcone", value, "deg")
         if abs(cone - high) > 1e-6:
-            raise ProdconfError(
+            raise OutsideError(
                 f"viewcone must lie at the one offset of {high:g} deg that the pilot threw, got {cone:g}"
             )
-        cone = high
-    outer, inner = (np.sin(np.deg2rad(angle) / 2) ** 2 for angle in (cone, low))
-    full = float(np.rad2deg(2 * np.arcsin(np.sqrt(outer - inner))))
-    if full < _LEAST_CONE and cone < high:
-        raise ProdconfError(
+        return high
+    cone = _narrowed("viewcone", value, "deg", low, high)
+    if cone < high and _full_cone((low, cone)) < _LEAST_CONE:
+        raise ArgumentError(
             f"viewcone must open a cone of at least {_LEAST_CONE:g} deg, or be left to a pilot of one offset, "
             f"got {cone:g} deg"
         )
-    return full
+    return cone
 
 # %% ../nbs/derive_production_statistics.ipynb #d2beaaf1
-def _thrown_ranges(file: DL2File, core_radius: Any, viewcone: Any, energy_range: Any) -> dict[str, float]:
-    """Return what the production throws, as arguments of `number_of_events`."""
+@dataclass(frozen=True)
+class ProductionRanges:
+    """
+    What a production throws: least and largest energy in TeV, core distance in m, angle to the pointing in deg.
+
+    Attributes
+    ----------
+    energy, core, viewcone : tuple of float
+    """
+
+    energy: tuple[float, float]
+    core: tuple[float, float]
+    viewcone: tuple[float, float]
+
+    @property
+    def radius(self) -> float:
+        """Radius in m of the disc with the area of the ring of cores."""
+        return float(np.sqrt(self.core[1] ** 2 - self.core[0] ** 2))
+
+    def events(self, density: float | Array, index: float) -> Array:
+        """Return the events of the whole production that a density means."""
+        low, high = self.energy
+        ends = {"energy_min": low, "energy_max": high}
+        return number_of_events(density, index, **ends, radius=self.radius, viewcone=_full_cone(self.viewcone))
+
+    def shares(self, edges: Array, index: float) -> Array:
+        """Return the share of the production's events in each energy bin."""
+        return power_law.bin_fractions(edges, index, energy_min=self.energy[0], energy_max=self.energy[1])
+
+    def text(self, index: float) -> str:
+        """Say what is thrown."""
+        return thrown_text(index, energy=self.energy, core=self.core, viewcone=self.viewcone)
+
+
+def _production_ranges(file: DL2File, core_radius: Any, viewcone: Any, energy_range: Any) -> ProductionRanges:
+    """Return what the production throws: what is asked for, and else what the pilot threw."""
     header = file.header
     radius = _narrowed("core_radius", core_radius, "m", header.core_scatter_min, header.core_scatter_max)
-    energy_min, energy_max = _energy_range(energy_range, *file.energy_range)
-    return {
-        "energy_min": energy_min,
-        "energy_max": energy_max,
-        "radius": float(np.sqrt(radius**2 - header.core_scatter_min**2)),
-        "viewcone": _full_cone(viewcone, header.viewcone_min, header.viewcone_max),
-    }
+    cone = _cone(viewcone, header.viewcone_min, header.viewcone_max)
+    energy = _energy_range(energy_range, *file.energy_range)
+    return ProductionRanges(energy, (header.core_scatter_min, radius), (header.viewcone_min, cone))
 
 # %% ../nbs/derive_production_statistics.ipynb #debcd08b
 def _on_smaller_disc(pilot: PilotStatistics, radius: float) -> PilotStatistics:
@@ -101,7 +151,7 @@ def _on_smaller_disc(pilot: PilotStatistics, radius: float) -> PilotStatistics:
         return pilot
     largest = np.nanmax(np.where(pilot.requested, pilot.effective_area, np.nan), initial=0.0)
     if largest > np.pi * radius**2:
-        raise ProdconfError(
+        raise ArgumentError(
             f"core_radius is too small: the disc of {np.pi * radius**2:.3g} m² cannot hold "
             f"the effective area of {largest:.3g} m²"
         )
@@ -143,6 +193,10 @@ class ProductionTotal:
         Energy ranges in TeV of which the pilot says nothing.
     spectral_index : float
         Of the thrown spectrum, positive.
+    thrown : ProductionRanges
+        Energies, core distances and angles that the events are thrown into.
+    not_held : tuple of tuple of float
+        Energy ranges in TeV of the targets in which no bin is held to them.
     """
 
     n_events: float
@@ -155,6 +209,8 @@ class ProductionTotal:
     n_effective: float
     undetermined: tuple[tuple[float, float], ...]
     spectral_index: float
+    thrown: ProductionRanges
+    not_held: tuple[tuple[float, float], ...]
 
     def verdicts(self) -> list[str]:
         """Return what a reader must know, one sentence each."""
@@ -165,16 +221,15 @@ class ProductionTotal:
             where = " for what is determined" if self.undetermined else ""
             decide = f"{self.n_effective:.3g}"
             lines = [
-                f"Events to throw: {self.n_events:.3g} +- {self.sigma:.2g} (E^-{self.spectral_index:g}); "
+                f"Events to throw: {self.n_events:.3g} +- {self.sigma:.2g} ({self.thrown.text(self.spectral_index)}); "
                 f"{enough} at 95 %{where}.",
                 f"Decided by {self.decided_by} between {low:.3g} and {high:.3g} TeV, "
                 f"on {decide} effective event{'' if decide == '1' else 's'}.",
             ]
         if self.undetermined:
-            gaps = ", ".join(f"{a:.3g} to {b:.3g} TeV" for a, b in self.undetermined)
             least = f"; at least {self.floor:.3g} events are needed there" if self.floor > 0 else ""
-            lines.append(f"Undetermined (too few events passed): {gaps}{least}.")
-        return [*lines, f"Verdict: {self.status}."]
+            lines.append(f"Undetermined (too few events passed): {ranges_text(self.undetermined)}{least}.")
+        return [*lines, *not_held_lines(self.not_held), f"Verdict: {self.status}."]
 
 # %% ../nbs/derive_production_statistics.ipynb #f02c89ff
 def _pilot(evaluator: StatisticalErrorEvaluator, metrics: Metrics, spectral_index: Any) -> PilotStatistics:
@@ -226,6 +281,8 @@ class ProductionStatisticsDerivator:
         Density of thrown events and the bin that decides.
     total : ProductionTotal
         Number of events and how sure it is.
+    thrown : ProductionRanges
+        What the production throws.
 
     Raises
     ------
@@ -244,55 +301,56 @@ class ProductionStatisticsDerivator:
         energy_range: Any = None,
     ) -> None:
         if not hasattr(evaluator, "pilot"):
-            raise ProdconfError(f"evaluator must be a StatisticalErrorEvaluator, got {type(evaluator).__name__}")
+            raise ArgumentError(f"evaluator must be a StatisticalErrorEvaluator, got {type(evaluator).__name__}")
         self.evaluator = evaluator
         found = evaluator.metrics if metrics is None else as_metrics(metrics)
         if found is None:
             raise ArgumentError("metrics must be given, here or to the evaluator")
         self.metrics: Metrics = found
-        self._ranges = _thrown_ranges(evaluator.file, core_radius, viewcone, energy_range)
-        pilot = _pilot(evaluator, self.metrics, spectral_index)
-        pilot = _on_smaller_disc(pilot, self._ranges["radius"])
-        self.pilot = _within_energies(pilot, self._ranges["energy_max"])
-        self.requirement = requirement(self.pilot, energy_limit=self._ranges["energy_min"])
+        self.thrown = _production_ranges(evaluator.file, core_radius, viewcone, energy_range)
+        pilot = _on_smaller_disc(_pilot(evaluator, self.metrics, spectral_index), self.thrown.radius)
+        self.pilot = _within_energies(pilot, self.thrown.energy[1])
+        self.requirement = requirement(self.pilot, energy_limit=self.thrown.energy[0])
         if not self.requirement.held.any():
-            raise ProdconfError("energy_range holds no energy bin of the metrics' range")
-
-    def _events(self, density: float | Array) -> Array:
-        """Return the events of the whole production that a density means."""
-        return number_of_events(density, self.pilot.index, **self._ranges)
+            raise ArgumentError(
+                f"energy_range holds no energy bin of the metrics' range, got {ranges_text([self.thrown.energy])}"
+            )
 
     @property
     def _shares(self) -> Array:
         """Share of the production's events in each bin."""
-        limits = {name: self._ranges[name] for name in ("energy_min", "energy_max")}
-        return power_law.bin_fractions(self.pilot.energy_edges, self.pilot.index, **limits)
+        return self.thrown.shares(self.pilot.energy_edges, self.pilot.index)
 
     @property
     def total(self) -> ProductionTotal:
         """Number of events of the production, and how sure it is."""
         need = self.requirement
+        densities = np.array([need.density, need.sigma, need.bound, need.floor])
+        n_events, sigma, bound, floor = self.thrown.events(densities, self.pilot.index).tolist()
         return ProductionTotal(
-            n_events=float(self._events(need.density)),
-            sigma=float(self._events(need.sigma)),
-            bound=float(self._events(need.bound)),
-            floor=float(self._events(need.floor)),
+            n_events=n_events,
+            sigma=sigma,
+            bound=bound,
+            floor=floor,
             status=need.status,
             deciding_range=need.deciding_range,
             decided_by=need.decided_by,
             n_effective=need.n_effective,
             undetermined=need.undetermined,
             spectral_index=self.pilot.index,
+            thrown=self.thrown,
+            not_held=energies_not_held(self.metrics, self.pilot.energy_edges, self.thrown.energy),
         )
 
     def _answered(self) -> ProductionTotal:
         """Return the total; warn of undetermined bins, refuse if there are no others."""
         total = self.total
-        gaps = ", ".join(f"{low:.3g} to {high:.3g} TeV" for low, high in total.undetermined)
+        gaps = ranges_text(total.undetermined)
         if not np.isfinite(total.n_events):
-            raise ProdconfError(
-                f"{self.pilot.source}: too few events passed in the energies of the metrics ({gaps}); "
-                f"at least {total.floor:.3g} events are needed, the pilot does not say how many"
+            raise FileError(
+                self.pilot.source,
+                f"too few events passed in the energies of the metrics ({gaps}); "
+                f"at least {total.floor:.3g} events are needed, the pilot does not say how many",
             )
         if total.undetermined:
             warnings.warn(
@@ -348,7 +406,7 @@ class ProductionStatisticsDerivator:
         point = parse_grid_point(grid_point)
         edges, energy = self.pilot.energy_edges, point.energy
         if energy is None or not edges[0] <= energy <= edges[-1]:
-            raise ProdconfError(f"grid_point: energy must lie in {edges[0]:g} to {edges[-1]:g} TeV, got {energy}")
+            raise OutsideError(f"grid_point: energy must lie in {edges[0]:g} to {edges[-1]:g} TeV, got {energy}")
         _warn_elsewhere(point, parse_grid_point(self.evaluator.grid_point))
         j = min(int(np.searchsorted(edges, energy, side="right")) - 1, edges.size - 2)
         return u.Quantity(self._answered().n_events * self._shares[j], u.ct)
@@ -365,6 +423,54 @@ class ProductionStatisticsDerivator:
             production in the bin; the other columns describe the pilot.
         """
         return _bin_table(self)
+
+    def summary(self, *, verbose: bool = False, reference_energy: Any = None) -> list[str]:
+        """
+        Return the answer as lines of text: the bins that are held to the targets, the number, the threshold.
+
+        Parameters
+        ----------
+        verbose : bool
+            Whether to list all bins.
+        reference_energy : Quantity or float, optional
+            Energy (TeV) whose effective area stands for the peak of the threshold.
+
+        Raises
+        ------
+        ArgumentError
+            If the reference energy is none.
+        """
+        table = self.table()
+        bins = _bin_lines(table if verbose else table[self.requirement.held])
+        threshold = self.evaluator.threshold(reference_energy=reference_energy)
+        return [*bins, *self.total.verdicts(), _threshold_line(threshold, reference_energy)]
+
+    def write(
+        self, path: str | Path, *, inputs: Iterable[str | Path] = (), configuration: Any = None, overwrite: bool = False
+    ) -> None:
+        """
+        Write the table with what is known of the pilot's bins beside it, the verdicts and where they come from (ECSV).
+
+        Parameters
+        ----------
+        path : str or Path
+        inputs : iterable of str or Path
+            Files that the caller read besides the pilot.
+        configuration : mapping, optional
+            What the caller chose.
+        overwrite : bool
+
+        Raises
+        ------
+        FileError
+            If the file exists (and `overwrite` is false) or cannot be written.
+        """
+        table = _with_intervals(self.table(), self.evaluator)
+        table.meta["verdicts"] = self.total.verdicts()
+        made = dict(configuration or {}) | {"metrics": metrics_dict(self.metrics)}
+        table.meta["provenance"] = provenance(inputs=[self.evaluator.file.path, *inputs], configuration=made)
+        with atomic_path(path, overwrite=overwrite) as temporary:
+            table.write(temporary, format="ascii.ecsv", overwrite=True)
 
 # %% ../nbs/derive_production_statistics.ipynb #ccf4e2c7
 def _targets(pilot: PilotStatistics, metrics: Metrics) -> Array:
@@ -384,7 +490,7 @@ def _bin_table(derivator: ProductionStatisticsDerivator) -> QTable:
     pilot, shares = derivator.pilot, derivator._shares
     deciding = derivator.requirement.deciding_bin
     own = {
-        name: np.multiply(derivator._events(np.where(shares > 0, density, np.nan)), shares)
+        name: np.multiply(derivator.thrown.events(np.where(shares > 0, density, np.nan), pilot.index), shares)
         for name, density in (
             ("n_required", pilot.density),
             ("n_required_bound", pilot.density_bound),
@@ -409,3 +515,53 @@ def _bin_table(derivator: ProductionStatisticsDerivator) -> QTable:
             "decides": np.arange(shares.size) == (-1 if deciding is None else deciding),
         }
     )
+
+# %% ../nbs/derive_production_statistics.ipynb #c597a525
+_COLUMNS = {
+    "energy_min": ("E_min/TeV", ".3g"),
+    "energy_max": ("E_max/TeV", ".3g"),
+    "n_passed": ("passed", "g"),
+    "design_effect": ("design", ".2f"),
+    "effective_area": ("area/m2", ".3g"),
+    "relative_uncertainty": ("rel.unc.", ".3f"),
+    "target": ("target", "g"),
+    "n_required": ("required", ".3g"),
+    "n_required_bound": ("at 95 %", ".3g"),
+    "n_production": ("production", ".3g"),
+}
+
+
+def _cell(value: Any, form: str) -> str:
+    """Write one number; a dash where it is not known."""
+    number = float(getattr(value, "value", value))
+    return f"{number:{form}}" if np.isfinite(number) else "-"
+
+
+def _bin_lines(table: QTable) -> list[str]:
+    """Write energy bins as lines of text."""
+    lines = [[title for title, _ in _COLUMNS.values()] + ["status"]]
+    for row in table:
+        status = f"{row['status']}{', decides' if row['decides'] else ''}"
+        lines.append([_cell(row[name], form) for name, (_, form) in _COLUMNS.items()] + [status])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)][:-1]
+    return ["  ".join([f"{c:>{w}}" for c, w in zip(line, widths, strict=False)] + line[-1:]) for line in lines]
+
+
+def _threshold_line(threshold: EnergyThreshold, reference: Any) -> str:
+    """Say where the effective area rises to a tenth of its peak, or of what it is at a reference energy."""
+    of = "its peak" if reference is None else f"that at {u.Quantity(reference, u.TeV).value:g} TeV"
+    if threshold.status == "undetermined":
+        return f"Energy threshold: undetermined ({threshold.reason})."
+    return (
+        f"Energy threshold (area at {threshold.fraction:.0%} of {of}): {threshold.value:.3g} TeV, "
+        f"{threshold.low:.3g} to {threshold.high:.3g} TeV ({threshold.status})."
+    )
+
+
+def _with_intervals(table: QTable, evaluator: StatisticalErrorEvaluator) -> QTable:
+    """Add what else the pilot knows of its bins."""
+    area, energy = evaluator.effective_area(), evaluator.energy_statistics()
+    table["effective_area_low"], table["effective_area_high"] = area.low * u.m**2, area.high * u.m**2
+    for name in ("bias", "bias_uncertainty", "resolution", "resolution_uncertainty"):
+        table[f"energy_{name}"] = getattr(energy, name)
+    return table

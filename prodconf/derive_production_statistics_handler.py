@@ -5,10 +5,10 @@
 # %% ../nbs/derive_production_statistics_handler.ipynb #45cd4c0e
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import numbers
+import os
 import re
 import string
 import warnings
@@ -23,8 +23,8 @@ from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BeforeValidator, Field
 
-from .core.configuration import Strict, to_unit, validate
-from .core.errors import ProdconfError, ProdconfWarning
+from .core.configuration import Strict, job_arguments, load_yaml, to_unit, validate
+from .core.errors import ArgumentError, FileError, MissingFileError, ProdconfWarning
 from .core.files import atomic_path, provenance, require_outputs
 from .precision.targets import Metrics, metrics_dict, read_metrics
 from .sky.place import UNITS, GridPoint, parse_grid_point
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 # %% auto #0
-__all__ = ['Angles', 'Levels', 'HandlerArguments', 'ProductionStatisticsHandler']
+__all__ = ['Angles', 'Levels', 'HandlerArguments', 'read_handler_arguments', 'ProductionStatisticsHandler']
 
 # %% ../nbs/derive_production_statistics_handler.ipynb #25fbe441
 def _in_unit(value: Any, unit: str) -> float:
@@ -120,6 +120,12 @@ class HandlerArguments(Strict):
     overwrite: bool = False
     plot_production_statistics: bool = False
 
+    def __getitem__(self, name: str) -> Any:
+        """Return an argument by its name, as the dictionary that was handed over has it."""
+        if name not in type(self).model_fields:
+            raise KeyError(name)
+        return getattr(self, name)
+
 # %% ../nbs/derive_production_statistics_handler.ipynb #d3f28b3f
 _OF_THE_APPLICATION = frozenset(
     [
@@ -134,19 +140,51 @@ _OF_THE_APPLICATION = frozenset(
 def _read_arguments(args: Any) -> HandlerArguments:
     """Check a dictionary of arguments."""
     if not isinstance(args, Mapping):
-        raise ProdconfError(f"args_dict must be a mapping of names to values, got {type(args).__name__}")
-    known = set(HandlerArguments.model_fields)
-    for key in args:
-        if key not in known | _OF_THE_APPLICATION:
-            near = difflib.get_close_matches(str(key), sorted(known), n=1)
-            hint = f"; did you mean {near[0]}?" if near else f" (known are {', '.join(sorted(known))})"
-            raise ProdconfError(f"args_dict: unknown key {key}{hint}")
-    if ignored := sorted(set(args) - known):
+        raise ArgumentError(f"args_dict must be a mapping of names to values, got {type(args).__name__}")
+    if ignored := sorted(key for key in args if key in _OF_THE_APPLICATION):
         _log.info("without meaning here: %s", ", ".join(ignored))
-    given = {key: value for key, value in args.items() if key in known and value is not None}
+    known = HandlerArguments.model_fields
+    given = {key: args[key] for key in args if key not in ignored and not (key in known and args[key] is None)}
     read = validate(HandlerArguments, given, source="args_dict")
     parse_grid_point(read.query_point, "args_dict: query_point")
     return read
+
+# %% ../nbs/derive_production_statistics_handler.ipynb #ee1ff82f
+_OF_A_JOB = {
+    "file_name_template": "prod6_LaPalma-{zenith}deg_gamma_cone.N.Am-4LSTs09MSTs_ID0_reduced.fits",
+    "output_file": "interpolated_production_statistics.json",
+}
+
+
+def read_handler_arguments(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """
+    Read arguments of `ProductionStatisticsHandler` from YAML: the names of its arguments, or a job of the predecessor.
+
+    Parameters
+    ----------
+    path : str or Path
+        Relative names of files in it are relative to it; those of a job also to the present folder.
+
+    Returns
+    -------
+    dict
+        The file names completed, the values not checked.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read.
+    ArgumentError
+        If it holds no names and values, or a job of another application.
+    """
+    data = load_yaml(path)
+    given = job_arguments(data, "production-derive-statistics", source=str(path))
+    is_job = isinstance(data, Mapping) and {"cta_simpipe", "applications"} & {str(key).lower() for key in data}
+    for name in ("base_path", "metrics_file"):
+        if isinstance(given.get(name), str):
+            beside = Path(path).parent / given[name]
+            given[name] = given[name] if is_job and not beside.exists() else str(beside)
+    return (_OF_A_JOB if is_job else {}) | given
 
 # %% ../nbs/derive_production_statistics_handler.ipynb #c3bc6a48
 class _Value(float):
@@ -169,7 +207,7 @@ _LONGEST = 255  # characters of a file name, as file systems have it
 def _require_form(template: str, form: str) -> None:
     """Refuse a format specification that is nested or writes more than a file name can hold."""
     if "{" in form or re.search(r"\d{4}", form):
-        raise ProdconfError(
+        raise ArgumentError(
             f"file_name_template: a format specification must not be nested nor have a number of more than three "
             f"digits, got {form[:40]!r} in {template[:160]!r}"
         )
@@ -184,21 +222,21 @@ def _require_template(args: HandlerArguments) -> None:
     try:
         parsed = [(field, form) for _, field, form, _ in string.Formatter().parse(template) if field is not None]
     except ValueError as error:
-        raise ProdconfError(f"file_name_template: {error}, got {template!r}") from error
+        raise ArgumentError(f"file_name_template: {error}, got {template!r}") from error
     for _, form in parsed:
         _require_form(template, form or "")
     named = {field for field, _ in parsed}
     if unknown := named - set(_FIELDS):
-        raise ProdconfError(
+        raise ArgumentError(
             f"file_name_template: fields must be {', '.join(f'{{{f}}}' for f in _FIELDS)}, "
             f"got {{{sorted(unknown)[0]}}} in {template!r}"
         )
     for field, axis in _FIELDS.items():
         values = getattr(args, axis)
         if field in named and values is None:
-            raise ProdconfError(f"file_name_template: names {{{field}}}, but {axis} is not given")
+            raise ArgumentError(f"file_name_template: names {{{field}}}, but {axis} is not given")
         if field not in named and values is not None and len(set(values)) > 1:
-            raise ProdconfError(
+            raise ArgumentError(
                 f"file_name_template: must name {{{field}}}, as {axis} has {len(set(values))} values, got {template!r}"
             )
 
@@ -208,9 +246,9 @@ def _file_name(template: str, place: Mapping[str, float | None]) -> str:
     try:
         name = template.format(**{field: _Value(value) for field, value in place.items() if value is not None})
     except (ValueError, LookupError, AttributeError, ArithmeticError, OSError, MemoryError) as error:
-        raise ProdconfError(f"file_name_template: {error}, got {template[:160]!r}") from error
+        raise ArgumentError(f"file_name_template: {error}, got {template[:160]!r}") from error
     if not name.strip() or "\0" in name or max(len(part) for part in Path(name).parts or ("",)) > _LONGEST:
-        raise ProdconfError(
+        raise ArgumentError(
             f"file_name_template: must give names of 1 to {_LONGEST} characters, "
             f"got {len(name)} from {template[:160]!r}"
         )
@@ -222,7 +260,7 @@ def _is_there(path: Path) -> bool:
     try:
         return path.is_file()
     except (OSError, ValueError) as error:
-        raise ProdconfError(f"file_name_template: {str(path)[:160]!r} is no file name ({error})") from error
+        raise FileError(repr(str(path)[:160]), f"is no file name ({error})", "file_name_template:") from error
 
 
 def _candidates(args: HandlerArguments) -> list[tuple[GridPoint, Path]]:
@@ -244,7 +282,7 @@ def _existing(args: HandlerArguments) -> list[tuple[GridPoint, Path]]:
     missing = [path.name for _, path in places if not _is_there(path)]
     listed = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
     if len(missing) == len(places):
-        raise ProdconfError(f"base_path: {args.base_path} holds none of the pilot files ({listed})")
+        raise MissingFileError(args.base_path, f"holds none of the pilot files ({listed})", "base_path:")
     if missing:
         warnings.warn(f"{args.base_path} lacks {listed}; the others are used", ProdconfWarning, stacklevel=4)
     return [(point, path) for point, path in places if _is_there(path)]
@@ -280,13 +318,13 @@ def _counts(production_statistics: Any, size: int) -> NDArray[np.float64]:
             values = values.to_value(u.ct)
         found = np.atleast_1d(np.asarray(values, dtype=np.float64))
     except (TypeError, ValueError) as error:
-        raise ProdconfError(
+        raise ArgumentError(
             f"{name} must be numbers of events, plain or in ct, got {production_statistics!r}"
         ) from error
     if found.shape != (size,):
-        raise ProdconfError(f"{name} must hold {size} number(s), as perform_interpolation returns, got {found.shape}")
+        raise ArgumentError(f"{name} must hold {size} number(s), as perform_interpolation returns, got {found.shape}")
     if not (np.isfinite(found) & (found >= 0)).all():
-        raise ProdconfError(f"{name} must be finite and not negative, got {production_statistics!r}")
+        raise ArgumentError(f"{name} must be finite and not negative, got {production_statistics!r}")
     return found
 
 
@@ -342,7 +380,7 @@ class ProductionStatisticsHandler:
         """JSON and ECSV file; the one that was asked for has its name, the other its suffix."""
         asked = self.output_filepath
         if not asked.name:
-            raise ProdconfError(f"output {asked}: is a folder, a file is to be written there")
+            raise FileError(asked, "is a folder, a file is to be written there", "output")
         return (asked.with_suffix(".json"), asked) if asked.suffix == ".ecsv" else (asked, asked.with_suffix(".ecsv"))
 
     def _figure(self, pilot: Path) -> Path:
@@ -372,15 +410,15 @@ class ProductionStatisticsHandler:
     def _query(self) -> GridPoint:
         """Return the query point; what all pilots agree on need not be stated."""
         if self.args.query_point is None:
-            raise ProdconfError("args_dict: query_point is missing (energy, azimuth, zenith, NSB, offset)")
+            raise ArgumentError("args_dict: query_point is missing (energy, azimuth, zenith, NSB, offset)")
         asked = parse_grid_point(self.args.query_point, "args_dict: query_point")
         if asked.energy is None:
-            raise ProdconfError("args_dict: query_point: energy must be given")
+            raise ArgumentError("args_dict: query_point: energy must be given")
         pilots = [parse_grid_point(evaluator.grid_point) for evaluator in self.evaluator_instances]
         for name in (name for name, value in asked._asdict().items() if value is None):
             values = sorted({round(value, 6) for p in pilots if (value := getattr(p, name)) is not None})
             if len(values) != 1:
-                raise ProdconfError(f"args_dict: query_point: {name} must be given, as the pilots have {values}")
+                raise ArgumentError(f"args_dict: query_point: {name} must be given, as the pilots have {values}")
             asked = asked._replace(**{name: values[0]})
         return asked
 
@@ -490,7 +528,7 @@ class ProductionStatisticsHandler:
         from prodconf.interpolation_handler import InterpolationHandler
 
         if not self.evaluator_instances:
-            raise ProdconfError("evaluator_instances is empty: initialize_evaluators is to be called first")
+            raise ArgumentError("evaluator_instances is empty: initialize_evaluators is to be called first")
         asked = np.array([self._query()], dtype=np.float64)
         self.interpolation = InterpolationHandler(
             self.evaluator_instances,
@@ -518,7 +556,7 @@ class ProductionStatisticsHandler:
             was not asked for, is an input, or cannot be written; nothing is written then.
         """
         if self.records is None:
-            raise ProdconfError("there is nothing to write: perform_interpolation is to be called first")
+            raise ArgumentError("there is nothing to write: perform_interpolation is to be called first")
         self.require_outputs()
         document = self._document(production_statistics)
         table = _with_units(self.records)
@@ -554,7 +592,7 @@ class ProductionStatisticsHandler:
         try:
             self.output_path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ProdconfError(f"output_path: {self.output_path} cannot be made ({error.strerror})") from error
+            raise FileError(self.output_path, f"cannot be made ({error.strerror})", "output_path:") from error
 
     def _write_figures(self) -> None:
         """Save the comparison of simulated, derived and reconstructed events of each pilot."""

@@ -23,7 +23,7 @@ from . import __version__
 from .calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
 from .core.checks import require_loss_fraction, require_quantity
 from .core.configuration import to_unit
-from .core.errors import ProdconfError, ProdconfWarning
+from .core.errors import ArgumentError, FileError, ProdconfWarning
 from .core.files import atomic_path, provenance
 from .core.particles import PARTICLE_IDS, particle_id
 from .derive_production_statistics import ProductionStatisticsDerivator, ProductionTotal
@@ -63,11 +63,11 @@ def _same_zenith(given: dict[str, Any]) -> Any:
         return given.get("zenith")
     elevation = require_quantity("grid_point: elevation", given["elevation"], "deg")
     if not 0 < elevation <= 90:
-        raise ProdconfError(f"grid_point: elevation must lie in (0, 90] deg, got {elevation:g}")
+        raise ArgumentError(f"grid_point: elevation must lie in (0, 90] deg, got {elevation:g}")
     if given.get("zenith") is not None:
         zenith = require_quantity("grid_point: zenith", given["zenith"], "deg")
         if abs(zenith + elevation - 90) > 1e-6:
-            raise ProdconfError(
+            raise ArgumentError(
                 f"grid_point: zenith and elevation must add up to 90 deg, got {zenith:g} and {elevation:g}"
             )
     return 90.0 - elevation
@@ -96,13 +96,13 @@ def read_grid_point(grid_point: Any) -> tuple[GridPoint, str | None]:
         If a key is not known, is given twice, or a value is impossible.
     """
     if not isinstance(grid_point, Mapping):
-        raise ProdconfError(f"grid_point must be a mapping of keys to values, got {type(grid_point).__name__}")
+        raise ArgumentError(f"grid_point must be a mapping of keys to values, got {type(grid_point).__name__}")
     given: dict[str, Any] = {}
     for key, value in grid_point.items():
         if key not in _KEYS:
-            raise ProdconfError(f"grid_point: unknown key {key!r}; known are {', '.join(_KEYS)}")
+            raise ArgumentError(f"grid_point: unknown key {key!r}; known are {', '.join(_KEYS)}")
         if _KEYS[key] in given:
-            raise ProdconfError(f"grid_point: {_KEYS[key]} must be given once, got {key} as well")
+            raise ArgumentError(f"grid_point: {_KEYS[key]} must be given once, got {key} as well")
         given[_KEYS[key]] = value
     zenith, nsb = _same_zenith(given), given.get("nsb")
     word = nsb if isinstance(nsb, str) and not _is_number(nsb) else None
@@ -146,6 +146,8 @@ class SimulationLimits:
         Whether the pointing is beyond the source, which was answered from its edge.
     array_name, primary_particle : str
         As in the source, empty where it does not tell.
+    core_scatter_min, viewcone_min : float
+        Inner edge of a ring of cores (m) and of a hollow cone (deg) that the pilot threw, zero for a disc and a cone.
     """
 
     energy_min: float
@@ -158,15 +160,17 @@ class SimulationLimits:
     outside: bool = False
     array_name: str = ""
     primary_particle: str = ""
+    core_scatter_min: float = 0.0
+    viewcone_min: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse limits that are none."""
         for name in LIMIT_NAMES:
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0 or (value == 0 and name != "viewcone"):
-                raise ProdconfError(f"{self.source}: {name} must be positive, got {value} ({self.verdicts[name]})")
+                raise ArgumentError(f"{self.source}: {name} must be positive, got {value} ({self.verdicts[name]})")
         if not self.energy_min < self.energy_max:
-            raise ProdconfError(
+            raise ArgumentError(
                 f"{self.source}: energy_min must be below energy_max, "
                 f"got {self.energy_min:g} and {self.energy_max:g} TeV"
             )
@@ -175,12 +179,17 @@ class SimulationLimits:
 _NO_SIGMA = dict.fromkeys(LIMIT_NAMES, 0.0)
 
 
+def _inner(file: DL2File) -> dict[str, Any]:
+    """Return the inner edges of what a file was thrown with, which no table of limits has."""
+    return {"core_scatter_min": file.header.core_scatter_min, "viewcone_min": file.header.viewcone_min}
+
+
 def thrown_limits(file: DL2File) -> SimulationLimits:
     """Return what a DL2 file was thrown with, as limits with the verdict "thrown"."""
     low, high = file.energy_range
     verdicts = dict.fromkeys(LIMIT_NAMES, "thrown")
     ranges = (low, high, file.core_scatter_max, file.viewcone_max)
-    return SimulationLimits(*ranges, verdicts, _NO_SIGMA, f"thrown ranges of {file.path.name}")
+    return SimulationLimits(*ranges, verdicts, _NO_SIGMA, f"thrown ranges of {file.path.name}", **_inner(file))
 
 # %% ../nbs/generate_simulation_config.ipynb #4b394b41
 def _normalised(limits: Any) -> tuple[QTable, str]:
@@ -215,6 +224,7 @@ def _from_table(found: TableLimits, source: str, file: DL2File) -> SimulationLim
         bool(found.outside),
         found.array_name,
         found.primary_particle,
+        **_inner(file),
     )
 
 # %% ../nbs/generate_simulation_config.ipynb #9ac155dd
@@ -255,17 +265,34 @@ def calculated_limits(calculator: Any, loss_fraction: float, file: DL2File) -> S
         try:
             values[name] = to_unit(answer, unit)
         except ValueError as error:
-            raise ProdconfError(f"limits: {method}: {error}, got {answer!r}") from error
+            raise ArgumentError(f"limits: {method}: {error}, got {answer!r}") from error
     verdicts = dict.fromkeys(LIMIT_NAMES, "unstated") | {"energy_max": "thrown"}
     ranges = (values["energy_min"], file.energy_range[1], values["core_scatter_radius"], values["viewcone"])
     source = f"{type(calculator).__name__} at a loss fraction of {fraction:g}"
-    return SimulationLimits(*ranges, verdicts, _NO_SIGMA, source)
+    return SimulationLimits(*ranges, verdicts, _NO_SIGMA, source, **_inner(file))
 
 # %% ../nbs/generate_simulation_config.ipynb #45b62601
-def _line(name: str, value: float, unit: str, sigma: float, verdict: str) -> str:
+_UNITS = dict(zip(LIMIT_NAMES, ("TeV", "TeV", "m", "deg"), strict=True))
+
+
+def _line(limits: SimulationLimits, name: str) -> str:
     """Write one limit."""
+    value, sigma = getattr(limits, name), limits.sigma[name]
     spread = f" +- {sigma:.2g}" if sigma > 0 else ""
-    return f"  {name:<22}{value:.6g} {unit}{spread} ({verdict})"
+    inner = {"core_scatter_radius": limits.core_scatter_min, "viewcone": limits.viewcone_min}.get(name, 0.0)
+    low = f"{inner:.6g} to " if inner > 0 else ""
+    return f"  {name:<22}{low}{value:.6g} {_UNITS[name]}{spread} ({limits.verdicts[name]})"
+
+
+def _bound_lines(total: ProductionTotal) -> list[str]:
+    """Say which number suffices, and what that means beside the estimate."""
+    if not math.isfinite(total.bound):
+        return []
+    determined = " for what is determined" if total.undetermined else ""
+    return [
+        f"  {'number_of_events_bound':<22}  {math.ceil(total.bound)} (suffices at 95 %{determined}; the estimate meets "
+        "the target in about half of the cases, --bound plans with this)"
+    ]
 
 
 def plain_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -317,8 +344,8 @@ class SimulationParameters:
 
     @property
     def core_scatter_area(self) -> float:
-        """Area of the disc of cores in m²."""
-        return math.pi * self.limits.core_scatter_radius**2
+        """Area of the disc or ring of cores in m²."""
+        return math.pi * (self.limits.core_scatter_radius**2 - self.limits.core_scatter_min**2)
 
     @property
     def n_events(self) -> int | None:
@@ -351,17 +378,19 @@ class SimulationParameters:
     def to_text(self) -> str:
         """Describe the parameters in a few lines."""
         sky = self.sky if self.point.nsb is None else f"{self.point.nsb:g}"
-        units, shown = ("TeV", "TeV", "m", "deg"), self.limits
+        shown = self.limits
+        array = f", array {shown.array_name}" if shown.array_name else ""
         lines = [
             f"zenith {self.point.zenith:g} deg, azimuth {self.point.azimuth:g} deg, NSB {sky or 'not stated'}",
-            f"  {'limits from':<22}{shown.source}{', OUTSIDE its pointings' if shown.outside else ''}",
+            f"  {'limits from':<22}{shown.source}{array}{', OUTSIDE its pointings' if shown.outside else ''}",
+            *(_line(shown, name) for name in LIMIT_NAMES),
+            f"  {'core_scatter_area':<22}{self.core_scatter_area:.6g} m2",
+            f"  {'spectrum':<22}E^-{self.spectral_index:g}",
+            f"  {'number_of_events':<22}{self.status if self.n_events is None else self.n_events}",
         ]
-        for name, unit in zip(LIMIT_NAMES, units, strict=True):
-            lines.append(_line(name, getattr(shown, name), unit, shown.sigma[name], shown.verdicts[name]))
-        lines.append(f"  {'core_scatter_area':<22}{self.core_scatter_area:.6g} m2")
-        lines.append(f"  {'spectrum':<22}E^-{self.spectral_index:g}")
-        lines.append(f"  {'number_of_events':<22}{self.status if self.n_events is None else self.n_events}")
-        return "\n".join([*lines, *(f"  {line}" for line in (self.total.verdicts() if self.total else ()))])
+        if self.total is not None:
+            lines += [*_bound_lines(self.total), *(f"  {line}" for line in self.total.verdicts())]
+        return "\n".join(lines)
 
     def _events(self) -> dict[str, Any]:
         """Return the number of events, as quantities."""
@@ -410,7 +439,12 @@ def _first_run(config: SimulationConfig, n_use: int, n_showers: int, declination
     parameters, limits = config.parameters, config.limits
     particle = config.primary_particle or limits.primary_particle
     if not particle:
-        raise ProdconfError("primary_particle must be given: neither the limits nor the DL2 file name it")
+        raise ArgumentError("primary_particle (--particle) must be given: neither the limits nor the DL2 file name it")
+    if limits.core_scatter_min > 0:
+        raise FileError(
+            config.file.path,
+            f"throws cores from {limits.core_scatter_min:g} m on, and CSCAT of an input card knows only discs",
+        )
     return CorsikaInput(
         particle=particle_id(particle),
         energy_min=limits.energy_min,
@@ -418,7 +452,7 @@ def _first_run(config: SimulationConfig, n_use: int, n_showers: int, declination
         spectral_index=-parameters.spectral_index,
         zenith=parameters.point.zenith,  # type: ignore[arg-type]
         azimuth=parameters.point.azimuth,  # type: ignore[arg-type]
-        viewcone_min=0.0,
+        viewcone_min=limits.viewcone_min,
         viewcone_max=limits.viewcone,
         core_scatter_radius=limits.core_scatter_radius,
         n_use=n_use,
@@ -508,12 +542,12 @@ class SimulationConfig:
         self.grid_point, self.file_path, self.metrics = dict(grid_point), Path(file_path), as_metrics(metrics)
         self.array_name, self.primary_particle = array_name, _particle_name(primary_particle)
         if metrics is not None and self.metrics is None:
-            raise ProdconfError(f"metrics must name a target, or be left out, got {metrics!r}")
+            raise ArgumentError(f"metrics must name a target, or be left out, got {metrics!r}")
         self.loss_fraction, self.outside = require_loss_fraction(loss_fraction), outside
         if outside not in ("refuse", "nearest"):
-            raise ProdconfError(f'outside must be "refuse" or "nearest", got {outside!r}')
+            raise ArgumentError(f'outside must be "refuse" or "nearest", got {outside!r}')
         if limits is not None and not is_calculator(limits) and not _is_table(limits):
-            raise ProdconfError(f"limits must be a table of limits, its file or a limit calculator, got {limits!r}")
+            raise ArgumentError(f"limits must be a table of limits, its file or a limit calculator, got {limits!r}")
         self._limits, self._spectral_index, self._energy_axis = limits, spectral_index, energy_axis
         self._inputs = [x for x in (file_path, metrics, limits) if isinstance(x, (str, os.PathLike))]
         self._normalisation = {"offset_max": offset_max, "simulated_fraction": simulated_fraction}
@@ -582,7 +616,7 @@ class SimulationConfig:
             If there are no metrics, or the pilot does not determine the number.
         """
         if self.metrics is None:
-            raise ProdconfError("metrics must be given for a number of events, got None")
+            raise ArgumentError("metrics must be given for a number of events, got None")
         return self._required
 
     @cached_property
@@ -616,7 +650,7 @@ class SimulationConfig:
 
         Raises
         ------
-        ProdconfError
+        FileError
             If the file exists (and `overwrite` is false) or cannot be written.
         """
         made = {
@@ -625,6 +659,28 @@ class SimulationConfig:
         }
         with atomic_path(path, overwrite=overwrite) as temporary:
             temporary.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+
+    def write(
+        self,
+        output: str | os.PathLike[str] | None,
+        parameters: str | os.PathLike[str] | None = None,
+        *,
+        block: str = "",
+        overwrite: bool = False,
+    ) -> None:
+        """
+        Write CORSIKA's input block and the parameters, each where it has a file.
+
+        Raises
+        ------
+        FileError
+            If a file exists (and `overwrite` is false) or cannot be written.
+        """
+        if parameters is not None:
+            self.write_parameters(parameters, overwrite=overwrite)
+        if output is not None:
+            with atomic_path(output, overwrite=overwrite) as temporary:
+                temporary.write_text(block, encoding="utf-8")
 
     def corsika_runs(
         self,
@@ -673,7 +729,7 @@ class SimulationConfig:
         if use_bound:
             n_events = self.derivator.total.bound
             if not math.isfinite(n_events):
-                raise ProdconfError("use_bound must be false: the pilot knows no number that suffices in every bin")
+                raise ArgumentError("use_bound must be false: the pilot knows no number that suffices in every bin")
         runs = split_into_runs(n_events, RunSettings(showers_per_run, first_run=first_run), n_use=n_use)
         if n_use > self.file.n_use:
             warnings.warn(

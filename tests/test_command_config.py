@@ -109,7 +109,7 @@ def test_nothing_is_replaced_unasked(run, pilot, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "--particle must be given"),
+        ((), "primary_particle (--particle) must be given"),
         (("--particle", "graviton"), "particle must be one of"),
         (("--particle", "gamma", "--zenith", "95"), "zenith"),
         (("--particle", "gamma", "--zenith", "20 m"), "zenith"),
@@ -181,3 +181,23 @@ def test_config_writes_both_files_or_none(run, pilot, tmp_path):
     assert status == 1
     assert "is named for two outputs" in err
     assert not facts.exists()
+
+
+def test_parameters_alone_need_no_particle(run, pilot, tmp_path):
+    facts = tmp_path / "gamma.json"
+    status, out, err = run("config", pilot, "--parameters", facts)
+    assert (status, err) == (0, "")
+    assert "core_scatter_radius" in out
+    assert keywords(out) == {}
+    assert json.loads(facts.read_text())["parameters"]["core_scatter_radius"]["value"] > 0
+
+
+def test_a_hollow_cone_stays_hollow_on_the_card(run, shared_data):
+    """A pilot thrown at .4 deg alone: its card throws there, not into the full cone."""
+    folder = shared_data / "cases"
+    status, out, err = run(
+        "config", folder / "ring_wobble/ring.fits", "-m", folder / "metrics.yml", "--particle", "gamma"
+    )
+    assert (status, err) == (0, "")
+    assert keywords(out)["VIEWCONE"] == [0.4, 0.4]
+    assert "directions at 0.4 deg" in out

@@ -3,6 +3,7 @@
 import json
 import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from astropy import units as u
 from astropy.table import QTable
 
 from prodconf.calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
-from prodconf.core.errors import ProdconfError, ProdconfWarning
+from prodconf.core.errors import ArgumentError, ProdconfError, ProdconfWarning
 from prodconf.derive_production_statistics import ProductionStatisticsDerivator
-from prodconf.derive_production_statistics_handler import ProductionStatisticsHandler
+from prodconf.derive_production_statistics_handler import ProductionStatisticsHandler, read_handler_arguments
 from prodconf.events.dl2 import DL2Header, write_dl2
 
 EDGES = np.logspace(-1.5, 1.4, 30)
@@ -238,9 +239,9 @@ def test_bad_templates(arguments, change, words):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"zenith": [20]}, "unknown key zenith; did you mean zeniths?"),
-        ({"querry_point": 1}, "unknown key querry_point; did you mean query_point?"),
-        ({"xyzzy": 1}, "unknown key xyzzy (known are"),
+        ({"zenith": [20]}, "unknown key zenith (did you mean zeniths?)"),
+        ({"querry_point": 1}, "unknown key querry_point (did you mean query_point?)"),
+        ({"xyzzy": 1}, "unknown key xyzzy"),
         ({"zeniths": []}, "zeniths"),
         ({"zeniths": [20 * u.m]}, "zeniths: must have a unit convertible to deg"),
         ({"zeniths": ["twenty"]}, "zeniths"),
@@ -426,3 +427,53 @@ def test_a_figure_in_the_way_stops_before_the_work(arguments, tmp_path):
 def test_impossible_output_names(arguments, name):
     with pytest.raises(ProdconfError, match="output"):
         ProductionStatisticsHandler(arguments | {"output_file": name}).run()
+
+
+def test_arguments_can_be_subscripted_as_the_dictionary_can(arguments):
+    handler = ProductionStatisticsHandler(arguments)
+    assert handler.args["zeniths"] == handler.args.zeniths
+    assert handler.args["overwrite"] is False
+    with pytest.raises(KeyError):
+        handler.args["zenits"]
+
+
+@pytest.mark.parametrize("upper", [True, False])
+def test_a_job_file_of_the_predecessor(arguments, tmp_path, upper):
+    """The block of an application, and its arguments alone, in capitals and not; nothing else of it is an argument."""
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}
+    plain |= {"zeniths": [20, 40], "query_point": [1, 180, 30, 0, 0]}
+    plain = {name: value for name, value in plain.items() if isinstance(value, (str, int, list))}
+
+    def spelt(names):
+        return {name.upper() if upper else name: value for name, value in names.items()}
+
+    job = {"application": "simtools-production-derive-statistics", "configuration": spelt(plain), "test_name": "any"}
+    other = spelt({"application": "simtools-production-generate-grid", "configuration": {}})
+    files = {"alone.yml": spelt(plain), "other.yml": spelt({"applications": [other]})}
+    files["job.yml"] = {"CTA_SIMPIPE": {"APPLICATIONS": [other, spelt(job)]}, "SCHEMA_NAME": "any"}
+    files["late.yml"] = spelt({"applications": [other, spelt(job)]})
+    for name, content in files.items():
+        (tmp_path / name).write_text(yaml.safe_dump(content))
+    for name in ("alone.yml", "job.yml", "late.yml"):
+        assert read_handler_arguments(tmp_path / name) == plain
+        assert ProductionStatisticsHandler(read_handler_arguments(tmp_path / name)).args.zeniths == (20.0, 40.0)
+    with pytest.raises(ArgumentError, match="must hold a job of production-derive-statistics, got production-generate"):
+        read_handler_arguments(tmp_path / "other.yml")
+
+
+def test_a_job_file_may_leave_out_what_the_application_supplied(tmp_path, monkeypatch):
+    job = {"APPLICATION": "production-derive-statistics", "CONFIGURATION": {"BASE_PATH": "here", "ZENITHS": [20]}}
+    (tmp_path / "job.yml").write_text(yaml.safe_dump({"CTA_SIMPIPE": {"APPLICATIONS": [job]}}))
+    found = read_handler_arguments(tmp_path / "job.yml")
+    assert found["base_path"] == "here"  # relative to where the job is run, for it is not beside the file
+    assert "{zenith}deg" in found["file_name_template"]
+    assert found["output_file"] == "interpolated_production_statistics.json"
+    (tmp_path / "here").mkdir()
+    assert read_handler_arguments(tmp_path / "job.yml")["base_path"] == str(tmp_path / "here")
+
+
+def test_missing_pilots_are_a_missing_file(arguments, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        ProductionStatisticsHandler(arguments | {"base_path": tmp_path}).initialize_evaluators()
+    with pytest.raises(FileNotFoundError):
+        ProductionStatisticsHandler(arguments | {"metrics_file": tmp_path / "none.yml"})

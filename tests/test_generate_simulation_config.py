@@ -323,7 +323,7 @@ def test_limits_beyond_the_pilot_are_refused_with_metrics(pilot):
 
 
 def test_blocks_need_a_particle_and_sane_runs(pilot):
-    with pytest.raises(ProdconfError, match="primary_particle must be given"):
+    with pytest.raises(ProdconfError, match=r"primary_particle \(--particle\) must be given"):
         SimulationConfig(POINT, pilot).corsika_input()
     config = SimulationConfig(POINT, pilot, primary_particle=14)
     assert "PRMPAR   14\n" in config.corsika_input(showers_per_run=10)

@@ -5,7 +5,6 @@
 # %% ../../nbs/commands/05_precision.ipynb #0c04432a
 from __future__ import annotations
 
-import math
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,67 +26,10 @@ from prodconf.commands._options import (
     offset,
     read_point,
 )
-from ..core.errors import ProdconfError
+from ..core.errors import ArgumentError
 
 # %% auto #0
 __all__ = ['Values', 'COMMANDS', 'evaluate', 'statistics', 'config']
-
-# %% ../../nbs/commands/05_precision.ipynb #502ea5c5
-_COLUMNS = {
-    "n_passed": ("passed", "g"),
-    "design_effect": ("design", ".2f"),
-    "effective_area": ("area/m2", ".3g"),
-    "relative_uncertainty": ("rel.unc.", ".3f"),
-    "target": ("target", "g"),
-    "n_required": ("required", ".3g"),
-    "n_required_bound": ("at 95 %", ".3g"),
-    "n_production": ("production", ".3g"),
-}
-
-
-def _cell(value: Any, form: str) -> str:
-    """Write one number; a dash where it is not known."""
-    number = float(getattr(value, "value", value))
-    return f"{number:{form}}" if abs(number) < float("inf") else "-"
-
-
-def _bin_lines(table: Any) -> list[str]:
-    """Write energy bins as lines of text."""
-    head = ["E_min/TeV", "E_max/TeV", *(title for title, _ in _COLUMNS.values()), "status"]
-    rows = [
-        [
-            *(_cell(row[name], ".3g") for name in ("energy_min", "energy_max")),
-            *(_cell(row[name], form) for name, (_, form) in _COLUMNS.items()),
-            f"{row['status']}{', decides' if row['decides'] else ''}",
-        ]
-        for row in table
-    ]
-    widths = [max(len(line[i]) for line in [head, *rows]) for i in range(len(head))]
-    return [
-        "  ".join([*(f"{c:>{w}}" for c, w in zip(line[:-1], widths, strict=False)), line[-1]]) for line in [head, *rows]
-    ]
-
-
-def _threshold_line(threshold: Any, reference: float | None) -> str:
-    """Say where the effective area rises to a tenth of its peak, or of what it is at a reference energy."""
-    of = "its peak" if reference is None else f"that at {reference:g} TeV"
-    if threshold.status == "undetermined":
-        return f"Energy threshold: undetermined ({threshold.reason})."
-    return (
-        f"Energy threshold (area at {threshold.fraction:.0%} of {of}): {threshold.value:.3g} TeV, "
-        f"{threshold.low:.3g} to {threshold.high:.3g} TeV ({threshold.status})."
-    )
-
-
-def _whole_table(evaluator: Any, derivator: Any) -> Any:
-    """Return the bins of the derivator with what else is known of them."""
-    from astropy import units as u
-
-    table, area, energy = derivator.table(), evaluator.effective_area(), evaluator.energy_statistics()
-    table["effective_area_low"], table["effective_area_high"] = area.low * u.m**2, area.high * u.m**2
-    for name in ("bias", "bias_uncertainty", "resolution", "resolution_uncertainty"):
-        table[f"energy_{name}"] = getattr(energy, name)
-    return table
 
 # %% ../../nbs/commands/05_precision.ipynb #205a4559
 def evaluate(
@@ -107,54 +49,26 @@ def evaluate(
 ) -> None:
     """Say how well a pilot knows each energy bin, and how many events would meet the targets."""
     from prodconf.calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
-    from prodconf.core.files import atomic_path, provenance, require_outputs
+    from prodconf.core.files import require_outputs
     from prodconf.derive_production_statistics import ProductionStatisticsDerivator
-    from prodconf.precision.targets import metrics_dict, read_metrics
 
     require_outputs([] if output is None else [output], inputs=[file, metrics], overwrite=overwrite)
-    targets = read_metrics(metrics)
-    known: dict[str, Any] = {"offset_max": offset(offset_max), "simulated_fraction": fraction(simulated_fraction)}
+    chosen: dict[str, Any] = {
+        "offset_max": offset(offset_max),
+        "simulated_fraction": fraction(simulated_fraction),
+        "energy_axis": energy_axis.value,
+        "spectral_index": spectral_index,
+    }
     reference = None if reference_energy is None else number("--reference-energy", reference_energy, "TeV")
-    evaluator = StatisticalErrorEvaluator(
-        str(file),
-        targets,
-        read_point("--grid-point", grid_point),
-        energy_axis=energy_axis.value,
-        spectral_index=spectral_index,
-        **known,
-    )
-    derivator = ProductionStatisticsDerivator(evaluator, targets)
-    table = _whole_table(evaluator, derivator)
-    threshold = evaluator.threshold(reference_energy=reference)
-    typer.echo("\n".join(_bin_lines(table if verbose else table[derivator.requirement.held])))
-    typer.echo("\n".join([*derivator.total.verdicts(), _threshold_line(threshold, reference)]))
+    evaluator = StatisticalErrorEvaluator(file, metrics, read_point("--grid-point", grid_point), **chosen)
+    derivator = ProductionStatisticsDerivator(evaluator, None)
+    typer.echo("\n".join(derivator.summary(verbose=verbose, reference_energy=reference)))
     if output is not None:
-        chosen = known | {"energy_axis": energy_axis.value, "spectral_index": spectral_index}
-        chosen["reference_energy"] = reference
-        table.meta["verdicts"] = derivator.total.verdicts()
-        table.meta["provenance"] = provenance(
-            inputs=[file, metrics], configuration=chosen | {"metrics": metrics_dict(targets)}
-        )
-        with atomic_path(output, overwrite=overwrite) as temporary:
-            table.write(temporary, format="ascii.ecsv", overwrite=True)
+        made = chosen | {"reference_energy": reference}
+        derivator.write(output, inputs=[metrics], configuration=made, overwrite=overwrite)
         typer.echo(f"Written: {output}")
 
 # %% ../../nbs/commands/05_precision.ipynb #ff85414b
-def _handler_arguments(config: Path | None, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the handler's arguments: those of the file, replaced by the options that are given."""
-    from prodconf.core.configuration import load_yaml
-
-    given: Any = {} if config is None else load_yaml(config)
-    if not isinstance(given, dict):
-        raise ProdconfError(f"{config}: must hold names and values, got {type(given).__name__}")
-    for name in ("base_path", "metrics_file"):
-        if config is not None and isinstance(given.get(name), str):
-            given[name] = str(config.parent / given[name])
-    return given | {
-        name: value for name, value in options.items() if not (value is None or value is False or value == [])
-    }
-
-
 _REQUIRED = {
     "base_path": "--base-path",
     "file_name_template": "--file-name-template",
@@ -170,7 +84,7 @@ def _require_given(arguments: dict[str, Any], config: Path | None) -> None:
     for name, option in _REQUIRED.items():
         if arguments.get(name) is None:
             place = "a YAML file of arguments" if config is None else config
-            raise ProdconfError(f"{option} is missing (or {name} in {place})")
+            raise ArgumentError(f"{option} is missing (or {name} in {place})")
 
 # %% ../../nbs/commands/05_precision.ipynb #f1fb9aeb
 Values = list[str] | None
@@ -200,7 +114,7 @@ def statistics(
     verbose: Verbose = False,
 ) -> None:
     """Interpolate the number of events that a production needs between pilots of several pointings."""
-    from prodconf.derive_production_statistics_handler import ProductionStatisticsHandler
+    from prodconf.derive_production_statistics_handler import ProductionStatisticsHandler, read_handler_arguments
 
     options = {
         "base_path": base_path,
@@ -211,16 +125,18 @@ def statistics(
         "camera_offsets": numbers("--camera-offset", camera_offset, "deg"),
         "metrics_file": metrics,
         "query_point": read_point("--query-point", query_point),
+        "offset_max": offset(offset_max),
+        "simulated_fraction": fraction(simulated_fraction),
         "energy_axis": None if energy_axis is None else energy_axis.value,
         "spectral_index": spectral_index,
         "outside": "nearest" if nearest else None,
-        "plot_production_statistics": plot,
+        "plot_production_statistics": plot or None,
         "output_path": None if output is None else output.parent,
         "output_file": None if output is None else output.name,
-        "overwrite": overwrite,
+        "overwrite": overwrite or None,
     }
-    options |= {"offset_max": offset(offset_max), "simulated_fraction": fraction(simulated_fraction)}
-    arguments = _handler_arguments(config, options)
+    arguments = {} if config is None else read_handler_arguments(config)
+    arguments |= {name: value for name, value in options.items() if value not in (None, [])}
     if config is None:
         _require_given(arguments, config)
     handler = ProductionStatisticsHandler(arguments)  # names a misspelt key of the file
@@ -230,51 +146,19 @@ def statistics(
     typer.echo("\n".join(handler.summary(verbose=verbose)))
     typer.echo(f"Written: {', '.join(str(path) for path in handler.written)}")
 
-# %% ../../nbs/commands/05_precision.ipynb #4ed9bddc
-def _stated(given: dict[str, str | None]) -> dict[str, float | str]:
-    """Return what was stated of a grid point; plain numbers become numbers."""
-    point: dict[str, float | str] = {}
-    for name, text in given.items():
-        if text is not None:
-            try:
-                point[name] = float(text)
-            except ValueError:
-                point[name] = text
-    return point
-
-
-def _parameter_lines(made: Any) -> str:
-    """Return the parameters as text, with the number that suffices below the estimate."""
-    lines, total = made.parameters.to_text().splitlines(), made.parameters.total
-    if total is None or not total.bound < float("inf") or any("number_of_events_bound" in line for line in lines):
-        return "\n".join(lines)
-    where = next(i for i, line in enumerate(lines) if line.lstrip().startswith("number_of_events"))
-    determined = " for what is determined" if total.undetermined else ""
-    lines.insert(
-        where + 1,
-        f"  number_of_events_bound  {math.ceil(total.bound)} (suffices at 95 %{determined}; the estimate meets the "
-        "target in about half of the cases, --bound plans with this)",
-    )
-    return "\n".join(lines)
-
-
-def _require_particle(made: Any) -> None:
-    """Refuse a configuration that does not say what is thrown."""
-    if not (made.primary_particle or made.limits.primary_particle):
-        raise ProdconfError("--particle must be given: neither the limits nor the DL2 file name it")
-
-
-def _write_text(text: str, path: Path, *, overwrite: bool) -> None:
-    """Write a small text file."""
-    from prodconf.core.files import atomic_path
-
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
 # %% ../../nbs/commands/05_precision.ipynb #963013de
 _place = partial(typer.Option, rich_help_panel="Grid point")
 _limits = partial(typer.Option, rich_help_panel="Limits")
 _card = partial(typer.Option, rich_help_panel="Input card")
+
+
+def _grid_point(zenith: str | None, azimuth: str | None, nsb: str | None) -> dict[str, Any]:
+    """Return what was stated of a grid point; a plain angle is in deg, the background may be a word."""
+    angles = {"zenith": zenith, "azimuth": azimuth}
+    point: dict[str, Any] = {
+        name: number(f"--{name}", text, "deg") for name, text in angles.items() if text is not None
+    }
+    return point if nsb is None else point | {"night_sky_background": nsb}
 
 
 def config(
@@ -305,13 +189,11 @@ def config(
     from prodconf.core.files import require_outputs
     from prodconf.generate_simulation_config import SimulationConfig
 
-    require_outputs(
-        [path for path in (output, parameters) if path is not None],
-        inputs=[path for path in (file, metrics, limits) if path is not None],
-        overwrite=overwrite,
-    )
+    outputs = [path for path in (output, parameters) if path is not None]
+    inputs = [path for path in (file, metrics, limits) if path is not None]
+    require_outputs(outputs, inputs=inputs, overwrite=overwrite)
     made = SimulationConfig(
-        _stated({"zenith": zenith, "azimuth": azimuth, "night_sky_background": nsb}),
+        _grid_point(zenith, azimuth, nsb),
         file,
         metrics,
         limits=limits,
@@ -322,22 +204,18 @@ def config(
         simulated_fraction=fraction(simulated_fraction),
         outside="nearest" if nearest else "refuse",
     )
-    _require_particle(made)
-    block = made.corsika_input(
-        n_use=uses,
-        showers_per_run=showers_per_run,
-        declination=number("--declination", declination, "deg"),
-        first_run=first_run,
-        use_bound=bound,
-    )
-    typer.echo(f"{_parameter_lines(made)}\n\n{block}", nl=False)
-    if parameters is not None:
-        made.write_parameters(parameters, overwrite=overwrite)
-    if output is not None:
-        _write_text(block, output, overwrite=overwrite)
-    written = [str(path) for path in (output, parameters) if path is not None]
-    if written:
-        typer.echo(f"Written: {', '.join(written)}")
+    runs: dict[str, Any] = {
+        "n_use": uses,
+        "showers_per_run": showers_per_run,
+        "declination": number("--declination", declination, "deg"),
+        "first_run": first_run,
+        "use_bound": bound,
+    }
+    block = made.corsika_input(**runs) if parameters is None or output is not None else ""
+    typer.echo("\n\n".join(filter(None, [made.parameters.to_text(), block.rstrip("\n")])))
+    made.write(output, parameters, block=block, overwrite=overwrite)
+    if outputs:
+        typer.echo(f"Written: {', '.join(str(path) for path in outputs)}")
 
 # %% ../../nbs/commands/05_precision.ipynb #c9b3c886
 COMMANDS = (

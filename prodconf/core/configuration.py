@@ -18,12 +18,12 @@ from astropy import units as u
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from .checks import shown
-from .errors import FileError, MissingFileError, ProdconfError
+from .errors import ArgumentError, FileError, MissingFileError, ProdconfError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 # %% auto #0
-__all__ = ['ModelT', 'Energy', 'Length', 'Angle', 'to_unit', 'Strict', 'without_schema', 'validate', 'load_yaml']
+__all__ = ['ModelT', 'Energy', 'Length', 'Angle', 'to_unit', 'Strict', 'without_schema', 'validate', 'load_yaml', 'job_arguments']
 
 # %% ../../nbs/core/04_configuration.ipynb #aa704710
 def _unit(text: str) -> u.UnitBase:
@@ -147,7 +147,7 @@ def without_schema(data: Any) -> Any:
     """Return the contents of a file without the keys that name its schema."""
     if not isinstance(data, dict):
         return data
-    return {key: value for key, value in data.items() if key not in _SCHEMA_KEYS}
+    return {key: value for key, value in data.items() if str(key).lower() not in _SCHEMA_KEYS}
 
 # %% ../../nbs/core/04_configuration.ipynb #75f63c13
 def validate(model: type[ModelT], data: Any, *, source: str) -> ModelT:
@@ -244,3 +244,50 @@ def load_yaml(path: str | os.PathLike[str]) -> Any:
         if not _is_text(value, set()):
             raise FileError(path, f"{key}: holds characters that are no text (lone surrogates)")
     return without_schema(data)
+
+# %% ../../nbs/core/04_configuration.ipynb #8c2e2273
+def _lower(data: Any) -> Any:
+    """Return a mapping with its keys in small letters."""
+    return {str(key).lower(): value for key, value in data.items()} if isinstance(data, dict) else data
+
+
+def job_arguments(data: Any, application: str, *, source: str) -> dict[str, Any]:
+    """
+    Return the arguments of an application from a job file of the predecessor, or from a file of the arguments alone.
+
+    Parameters
+    ----------
+    data : object
+        What the YAML file holds.
+    application : str
+        Name of the application, without "simtools-".
+    source : str
+        Name of the file, used in errors.
+
+    Returns
+    -------
+    dict
+        With keys in small letters.
+
+    Raises
+    ------
+    ArgumentError
+        If there are no names and values, or the block is of other applications.
+    """
+    whole = _lower(data)
+    block = _lower(whole.get("cta_simpipe", whole)) if isinstance(whole, dict) else None
+    if not isinstance(block, dict):
+        raise ArgumentError(f"{source}: must hold names and values, got {shown(data)}")
+    if "applications" not in block:
+        return block
+    listed = block["applications"] if isinstance(block["applications"], list) else [block["applications"]]
+    jobs = [_lower(job) for job in listed if isinstance(job, dict)]
+    names = [str(job.get("application")).removeprefix("simtools-") for job in jobs]
+    if application not in names:
+        raise ArgumentError(f"{source}: must hold a job of {application}, got {', '.join(names) or 'none'}")
+    arguments = _lower(jobs[names.index(application)].get("configuration"))
+    if not isinstance(arguments, dict):
+        raise ArgumentError(
+            f"{source}: CONFIGURATION of {application} must hold names and values, got {shown(arguments)}"
+        )
+    return arguments
