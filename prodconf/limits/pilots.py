@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -386,11 +386,17 @@ class LimitCurves:
         Of the slices, TeV.
     radius, viewcone : LimitCurve or None
         In m and deg; None where the files cannot give it.
+    tails : tuple of EventTails
+        The triggers that decide, of each slice.
+    own : dict
+        Limits of the slices by their own triggers that were derived, see `own_limits`.
     """
 
     edges: tuple[float, ...]
     radius: LimitCurve | None
     viewcone: LimitCurve | None
+    tails: tuple[EventTails, ...] = field(default=(), compare=False, repr=False)
+    own: dict[tuple[str, float, float], Any] = field(default_factory=dict, compare=False, repr=False)
 
 # %% ../../nbs/limits/02_pilots.ipynb #e6bab851
 @dataclass(frozen=True)
@@ -692,7 +698,7 @@ def _curves(tails: EventTails, limits: Limits, point: PilotPoint, request: Limit
         for name, limit in limits.items()
         if name != "energy"
     }
-    return LimitCurves(tuple(tails.slice_edges.tolist()), curves.get("radius"), curves.get("viewcone"))
+    return LimitCurves(tuple(tails.slice_edges.tolist()), curves.get("radius"), curves.get("viewcone"), tails.slices)
 
 # %% ../../nbs/limits/02_pilots.ipynb #fe4c0bef
 def _notes(group: PilotGroup, summary: FileSummary, sub_array: SubArray, tails: EventTails) -> tuple[str, ...]:

@@ -167,6 +167,7 @@ class Slicing(Strict):
     slices: Annotated[int, Field(ge=1, le=100, strict=True)] = 3
     spectral_index: Index | tuple[Index | None, ...] | None = None
     n_use: Annotated[tuple[Annotated[int, Field(ge=1, le=20, strict=True)], ...], BeforeValidator(_as_list)] = ()
+    shared: bool = True  # the same slices at all pointings
     targets: BinTargets | None = None
     showers_per_run: Annotated[int, Field(ge=1, strict=True)] | None = None
     wall_time: Annotated[str | None, AfterValidator(_as_time)] = None
@@ -392,6 +393,7 @@ cost:
   bytes_per_trigger: 20 kB
 allocation:
   slices: 3                          # of energy, each with its own spectrum, disc and cone
+  # shared: false                    # each pointing has slices of its own; one set for all without
   # spectral_index: 2.0              # of all slices, or a list; free without
   # n_use: [1, 5, 10]                # numbers of uses to choose from; the pilots' own without
   # targets: {source: {flux: 3.45e-11 1/(cm2 s TeV), pivot: 1 TeV, index: 2.6, exposure: 50 h}}  # matched to data

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable, vstack
+from numpy.typing import NDArray
 
 from ..core.configuration import validate
 from ..core.errors import ProdconfError, ProdconfWarning
@@ -25,35 +26,41 @@ from ..core.files import atomic_folder, provenance, require_output_folder
 from ..core.particles import particle_name
 from ..core.progress import progress
 from ..events.dl2 import DL2File
-from ..events.groups import PilotGroup, group_files, same_place
+from ..events.groups import PilotGroup, PilotPoint, group_files, same_place
 from ..events.sub_arrays import SubArray
+from ..formulas.scaled_energies import shared_axis
 from ..jobs.cost import CostModel, read_cost_model
 from ..jobs.logs import fit_cost, read_job_logs
-from ..limits.along_energy import slice_edges
+from ..limits.along_energy import limits_along_energy, lost_shares
 from ..limits.pilots import LimitRequest, PilotLimits, pilot_limits
 from ..limits.rows import LIMIT_COLUMNS, limits_table
 from ..limits.table import SEVERITY, at_simulated_edge, read_limits, write_limits
-from .configuration import PRODUCTION, PlanConfiguration, Slicing, find_files, read_configuration
+from .configuration import PRODUCTION, Grid, PlanConfiguration, Slicing, find_files, read_configuration
 from prodconf.plan.pointings import (
+    Places,
+    TargetBins,
     grid_of_pilots,
     nsb_levels,
+    places_of_grid,
     places_of_pilots,
-    places_of_table,
     plan_grid,
+    plan_points,
     production_limits,
     production_ranges,
+    target_bins,
 )
-from .proposal import Proposal, pointings_of, propose
+from .proposal import Proposal, UsualProduction, pointings_of, propose, shared_slices, with_a_price
 from .report import render_report
 from .summary import ProductionPlan, statistics_table
+from ..precision.counts import EventCounts
 from ..precision.pilots import PilotStatistics, Requirement, pilot_statistics, requirement
 from ..precision.targets import Metrics, parse_metrics, read_metrics
 from ..sky.interpolation import find_nodes
 from ..toys.sample import write_sample
 
 # %% auto #0
-__all__ = ['OUTPUTS', 'plan_sub_arrays', 'thrown_ranges', 'plan_targets', 'PlanInputs', 'open_inputs', 'assemble_plan',
-           'write_plan', 'resolve_configuration', 'plan_production']
+__all__ = ['OUTPUTS', 'plan_sub_arrays', 'limits_request', 'thrown_ranges', 'plan_targets', 'PlanInputs', 'open_inputs',
+           'production_at', 'assemble_plan', 'write_plan', 'resolve_configuration', 'plan_production']
 
 # %% ../../nbs/plan/07_main_job.ipynb #550f4f04
 @contextmanager
@@ -118,17 +125,22 @@ def _require_telescopes(configuration: PlanConfiguration, found: Sequence[PilotL
             )
 
 
-def _all_limits(configuration: PlanConfiguration, groups: Sequence[PilotGroup], show: bool) -> list[PilotLimits]:
-    """Derive the limits of every pilot and sub-array, in slices of energy where these will be divided by cost."""
+def limits_request(
+    configuration: PlanConfiguration, counts: Sequence[PilotStatistics | EventCounts] = ()
+) -> LimitRequest:
+    """Return what a plan asks of its triggers: limits of all energies, and of the bins of its reconstructed events."""
+    edges = [one.energy_edges for one in counts]
+    slices = shared_axis(edges, [f"pilot {i + 1}" for i in range(len(edges))])[0] if edges else None
+    loss, confidence = configuration.loss_fraction, configuration.confidence
+    return LimitRequest(loss, confidence, index=configuration.spectral_index, slices=slices)
+
+
+def _all_limits(
+    configuration: PlanConfiguration, groups: Sequence[PilotGroup], request: LimitRequest, show: bool
+) -> list[PilotLimits]:
+    """Derive the limits of every pilot and sub-array."""
     found: list[PilotLimits] = []
     for group in progress(groups, what="limits", unit="pilot", show=show):
-        ends = None if configuration.cost is None else group.point.energy_range
-        request = LimitRequest(
-            configuration.loss_fraction,
-            configuration.confidence,
-            index=configuration.spectral_index,
-            slices=None if ends is None else slice_edges(*ends),
-        )
         found += pilot_limits(group, plan_sub_arrays(configuration), request).pilots
     _require_telescopes(configuration, found)
     return found
@@ -366,12 +378,16 @@ def _cost(configuration: PlanConfiguration, folder: Path) -> tuple[CostModel | N
 
 # %% ../../nbs/plan/07_main_job.ipynb #faee156a
 def _grid_of_plan(
-    limits: QTable, pilots: list[PilotStatistics], needs: list[Requirement], inputs: PlanInputs
+    limits: QTable,
+    found: tuple[list[PilotStatistics], list[Requirement]],
+    inputs: PlanInputs,
+    grid: Grid,
+    target: TargetBins | None,
 ) -> QTable:
     """Interpolate to the grid; what goes wrong names the table of limits, if there is one."""
     table = inputs.configuration.limits_table
     try:
-        return plan_grid(limits, pilots, needs, grid=inputs.configuration.grid or grid_of_pilots(limits))
+        return plan_grid(limits, *found, grid=grid, target=target)
     except ProdconfError as error:
         if table is None:
             raise
@@ -399,22 +415,108 @@ def _require_uses(inputs: PlanInputs, wanted: set[int]) -> None:
 
 
 def _proposal(
-    inputs: PlanInputs, limits: Sequence[PilotLimits], evaluations: Sequence[PilotStatistics], rows: QTable
+    inputs: PlanInputs, target: TargetBins | None, places: Places, rows: QTable
 ) -> tuple[Proposal | None, tuple[str, ...]]:
     """Divide the production over energies, if showers have a cost and the pilots a number."""
     configuration, how = inputs.configuration, inputs.configuration.allocation or Slicing()
-    if inputs.cost is None or not evaluations:
+    if inputs.cost is None or target is None:
         return None, ()
-    places = places_of_table(rows, "refuse" if configuration.grid is None else configuration.grid.outside)
-    thrown, today, notes = pointings_of(
-        evaluations, limits, places, production_ranges(rows), how=how, confidence=configuration.confidence
-    )
-    _require_uses(inputs, {*thrown.needs, *today.needs})
+    thrown, usual = pointings_of(target, places, production_ranges(rows), how=how)
+    notes = target.bins.notes
+    _require_uses(inputs, {*thrown.needs, *usual.needs})
     if not thrown.known.size:
         return None, (*notes, "no proposal: no bin of a target is known at any pointing")
+    thrown = with_a_price(thrown, inputs.cost, how)
+    if not thrown.known.size:
+        return None, (*notes, "no proposal: no pilot can carry a price", *map(str, thrown.weak))
     low, high = np.array([file.energy_range for file, _ in inputs.files]).T[:, np.asarray(rows["n_events_pilot"])]
-    index = configuration.spectral_index
-    return propose(thrown, inputs.cost, today=today, energy_range=(low, high), today_index=index, how=how), notes
+    usually = UsualProduction(usual, (low, high), configuration.spectral_index)
+    return propose(thrown, inputs.cost, usually, how=how), notes
+
+# %% ../../nbs/plan/07_main_job.ipynb #d1e2f3a4
+def _target(
+    configuration: PlanConfiguration,
+    pilots: Sequence[PilotLimits],
+    evaluations: Sequence[PilotStatistics],
+    places: Places,
+) -> TargetBins | None:
+    """Say what the bins of the targets need at some pointings, if there are reconstructed events."""
+    how, request = configuration.allocation or Slicing(), limits_request(configuration)
+    return target_bins(evaluations, pilots, places, how=how, request=request) if evaluations else None
+
+
+def production_at(plan: ProductionPlan, places: Places, *, n_use: int | None = None) -> QTable:
+    """
+    Interpolate what a plan throws, and how many events, to some pointings.
+
+    Parameters
+    ----------
+    plan : ProductionPlan
+    places : Places
+    n_use : int, optional
+        Uses of each shower; those of each pilot by default.
+
+    Returns
+    -------
+    astropy.table.QTable
+        As the production's rows of the plan's grid.
+
+    Raises
+    ------
+    OutsideError
+        If a pointing is outside the pilots and the policy is to refuse.
+    """
+    target = _target(plan.configuration, plan.pilots, plan.evaluations, places)
+    return plan_points(plan.limits, plan.evaluations, plan.requirements, places, n_use=n_use, target=target)[0]
+
+# %% ../../nbs/plan/07_main_job.ipynb #b83c11ff
+def _thrown_bins(proposal: Proposal | None, held: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return the bins that are thrown onto one disc, from the first to before the last."""
+    if proposal is None:
+        bins = np.flatnonzero(held.any(axis=0))
+        return [(int(bins[0]), int(bins[-1]) + 1)] if bins.size else []
+    return list(shared_slices(proposal.proposed).values()) or [(b, b + 1) for b in range(held.shape[1])]
+
+
+def _lost_shares(
+    limits: QTable, pilots: Sequence[PilotLimits], target: TargetBins, proposal: Proposal | None
+) -> list[NDArray[np.float64]]:
+    """Bound the share of its own triggers that each bin of each pilot would lose, at the place of the pilot."""
+    evaluations = target.bins.pilots
+    places, edges = places_of_pilots(evaluations, "nearest"), target.bins.edges
+    ranges = production_ranges(production_limits(limits, places)[0])
+    own = limits_along_energy(
+        pilots,
+        (places.zenith, places.azimuth, places.nsb_level),
+        edges=edges,
+        request=target.request,
+        outside="nearest",
+    )
+    held = target.held(np.nan_to_num(ranges["energy_min"]), np.nan_to_num(ranges["energy_max"], nan=np.inf))
+    cuts = {"radius": np.full(held.shape, np.nan), "viewcone": np.full(held.shape, np.nan)}
+    for first, last in _thrown_bins(proposal, held):
+        for name, values in cuts.items():
+            widest = np.where(held, np.nan_to_num(getattr(own, name)), 0.0)[:, first:last].max(axis=1, keepdims=True)
+            values[:, first:last] = np.where(held[:, first:last] & (widest > 0), widest, np.nan)
+    _, own_bins, place = shared_axis([p.energy_edges for p in evaluations], [p.source for p in evaluations])
+    found = []
+    for i, evaluation in enumerate(evaluations):
+        share = np.full(evaluation.n_passed.size, np.nan)
+        if (record := _pilot_at(evaluation, pilots)) is not None:
+            here = {"radius": cuts["radius"][i], "viewcone": cuts["viewcone"][i]}
+            share[own_bins[i]] = lost_shares(record, **here, edges=edges, request=target.request)[place[i]]
+        found.append(share)
+    return found
+
+
+def _pilot_at(evaluation: PilotStatistics, pilots: Sequence[PilotLimits]) -> PilotLimits | None:
+    """Return the limits of the first sub-array at the place of reconstructed events."""
+    for one in pilots:
+        level = one.point.nsb_level or 1.0
+        there = PilotPoint(evaluation.zenith, evaluation.azimuth, evaluation.nsb_level or 1.0)
+        if same_place(PilotPoint(one.point.zenith, one.point.azimuth, level), there):
+            return one
+    return None
 
 # %% ../../nbs/plan/07_main_job.ipynb #90704bce
 def assemble_plan(
@@ -449,12 +551,16 @@ def assemble_plan(
     ranges = [thrown_ranges(file) for file, _ in inputs.files]
     own += [note for pilot in pilots for note in pilot.notes]
     own += [f"{pilot.source}: {note}" for pilot in found for note in pilot.notes]
-    grid = _grid_of_plan(limits, found, needs, inputs)
-    proposal, remarks = _proposal(inputs, pilots, found, grid[grid["array_name"] == PRODUCTION])
+    axes = configuration.grid or grid_of_pilots(limits)
+    places = places_of_grid(axes)
+    target = _target(configuration, pilots, found, places)
+    grid = _grid_of_plan(limits, (found, needs), inputs, axes, target)
+    proposal, remarks = _proposal(inputs, target, places, grid[grid["array_name"] == PRODUCTION])
+    lost = None if target is None else _lost_shares(limits, pilots, target, proposal)
     return ProductionPlan(
         configuration=configuration,
         limits=limits,
-        statistics=statistics_table(found, needs, ranges) if found else None,
+        statistics=statistics_table(found, needs, ranges, lost=lost) if found else None,
         grid=grid,
         pilots=list(pilots),
         evaluations=found,
@@ -474,11 +580,11 @@ def _make(configuration: PlanConfiguration, folder: Path, show: bool) -> Product
     notes: list[str] = []
     with _noting(notes):
         inputs = open_inputs(configuration, folder)
-        pilots = _all_limits(configuration, inputs.groups, show)
         evaluations = [
             pilot_statistics(file, inputs.metrics, index=configuration.spectral_index, nsb_level=level)
             for file, level in progress(inputs.files, what="statistics", unit="file", show=show)
         ]
+        pilots = _all_limits(configuration, inputs.groups, limits_request(configuration, evaluations), show)
     return assemble_plan(inputs, pilots, evaluations, notes=notes)
 
 # %% ../../nbs/plan/07_main_job.ipynb #e3f0e750
@@ -512,7 +618,7 @@ def write_plan(plan: ProductionPlan, output: str | os.PathLike[str], *, overwrit
     if threatened := [path for path in plan.inputs if path.resolve() in taken]:
         raise ProdconfError(f"output {threatened[0]}: is an input of this plan and would be overwritten")
     made = provenance(inputs=plan.inputs, configuration=plan.configuration.model_dump(mode="json"))
-    slices = None if plan.proposal is None else plan.proposal.slices
+    slices = None if plan.proposal is None else plan.proposal.all_slices
     tables = {"statistics": plan.statistics, "grid": plan.grid, "allocation": slices}
     with atomic_folder(output, overwrite=overwrite) as folder:
         limits = plan.limits.copy()

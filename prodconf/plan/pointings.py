@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -15,10 +15,13 @@ from astropy.table import QTable, vstack
 from numpy.typing import NDArray
 
 from ..core.errors import ArgumentError, ProdconfError
+from ..limits.along_energy import BinLimits, limits_along_energy
 from ..limits.lookup import LookupRequest, look_up_limits
+from ..limits.pilots import LimitRequest, PilotLimits
 from ..limits.rows import LIMIT_COLUMNS
 from ..limits.table import SEVERITY
-from .configuration import PRODUCTION, Grid
+from .configuration import PRODUCTION, Grid, Slicing
+from ..precision.needs import PilotBins, pilot_bins
 from ..precision.pilots import PilotStatistics, Requirement, disc_factors, number_of_events
 from prodconf.sky.interpolation import (
     Field,
@@ -36,7 +39,8 @@ Array = NDArray[np.float64]
 
 # %% auto #0
 __all__ = ['Array', 'Places', 'places_of_grid', 'places_of_pilots', 'places_of_table', 'pilot_points', 'grid_of_pilots',
-           'nsb_levels', 'production_ranges', 'production_limits', 'plan_points', 'plan_grid']
+           'nsb_levels', 'TargetBins', 'target_bins', 'production_ranges', 'production_limits', 'plan_points',
+           'plan_grid']
 
 # %% ../../nbs/plan/02_pointings.ipynb #d48fd928
 @dataclass(frozen=True, eq=False)
@@ -155,6 +159,77 @@ def _envelope(tables: Sequence[QTable]) -> QTable:
     result["upper_energy_limit"] = np.fmax.reduce([t["upper_energy_limit"].to_value(u.TeV) for t in tables]) * u.TeV
     result["outside_pilots"] = np.any([t["outside_pilots"] for t in tables], axis=0)
     return result
+
+# %% ../../nbs/plan/02_pointings.ipynb #8c2e31bb
+@dataclass(frozen=True, eq=False)
+class TargetBins:
+    """
+    Energy bins of the targets: what the pilots say of them, and the disc and cone that each needs at m pointings.
+
+    Attributes
+    ----------
+    bins : PilotBins
+    limits : BinLimits
+        By the bins' own triggers, shape (m, b).
+    request : LimitRequest
+        What each bin may lose, with the confidence of each limit.
+    confidence : float
+        Of all limits together, and of the targets.
+    """
+
+    bins: PilotBins
+    limits: BinLimits
+    request: LimitRequest
+    confidence: float
+
+    def held(self, energy_min: Array, energy_max: Array) -> NDArray[np.bool_]:
+        """Tell which bins of the target a pointing throws, in whole or in part, shape (m, b)."""
+        low, high = self.bins.edges[:-1], self.bins.edges[1:]
+        inner = 1 + 1e-6
+        thrown = (high > energy_min[:, None] * inner) & (low * inner < energy_max[:, None])
+        return thrown & self.bins.requested.any(axis=0)
+
+
+def target_bins(
+    evaluations: Sequence[PilotStatistics],
+    limits: Sequence[PilotLimits],
+    places: Places,
+    *,
+    how: Slicing,
+    request: LimitRequest,
+) -> TargetBins:
+    """
+    Say what the energy bins of the targets need at some pointings.
+
+    Parameters
+    ----------
+    evaluations : sequence of PilotStatistics
+    limits : sequence of PilotLimits
+        With their limits per slice of energy; may be empty.
+    places : Places
+        The m pointings.
+    how : Slicing
+        Its targets, and the number of slices that share the confidence.
+    request : LimitRequest
+        Its loss fraction, of each bin's own triggers, and its confidence, of all limits together.
+    """
+    bins = pilot_bins(evaluations, targets=how.targets)
+    shared = replace(request, confidence=1 - (1 - request.confidence) / (2 * how.slices), slices=None)
+    query = places.zenith, places.azimuth, places.nsb_level
+    found = limits_along_energy(limits, query, edges=bins.edges, request=shared, outside=places.outside)
+    return TargetBins(bins, found, shared, request.confidence)
+
+
+def _hold(table: QTable, target: TargetBins) -> None:
+    """Widen the disc and the cone of each pointing to those of the bins of the target that it throws."""
+    ends = (table[name].to_value(u.TeV) for name in ("lower_energy_limit", "upper_energy_limit"))
+    held = target.held(*(np.nan_to_num(one, nan=fill) for one, fill in zip(ends, (0.0, np.inf), strict=True)))
+    for column, own in (("upper_radius_limit", target.limits.radius), ("viewcone_radius", target.limits.viewcone)):
+        unit = LIMIT_COLUMNS[column][1]
+        widest = np.where(held, np.nan_to_num(own), 0.0).max(axis=1)
+        wider = widest > table[column].to_value(unit)
+        table[column] = np.where(wider, widest, table[column].to_value(unit)) * unit
+        table[f"{column}_from"] = np.where(wider, "bins of the target", table[f"{column}_from"])
 
 # %% ../../nbs/plan/02_pointings.ipynb #37f14e40
 def _density_field(points: PilotPoints, needs: Sequence[Requirement]) -> Field:
@@ -275,6 +350,7 @@ def plan_points(
     places: Places,
     *,
     n_use: int | None = None,
+    target: TargetBins | None = None,
 ) -> tuple[QTable, list[QTable]]:
     """
     Interpolate limits and numbers of events to some pointings.
@@ -287,6 +363,8 @@ def plan_points(
         Statistics and requirement of each pilot; empty where there are none.
     n_use : int, optional
         Uses of each shower in the production; those of each pilot by default.
+    target : TargetBins, optional
+        Of the same pointings; their disc and cone are then never narrower than its bins need.
 
     Returns
     -------
@@ -301,6 +379,8 @@ def plan_points(
         If a pointing is outside the pilots and the policy is to refuse.
     """
     production, tables = production_limits(limits, places)
+    if target is not None:
+        _hold(production, target)
     if pilots:
         _add_events(production, pilots, needs, places=places, n_use=n_use)
     else:
@@ -308,13 +388,20 @@ def plan_points(
     return production, tables
 
 
-def plan_grid(limits: QTable, pilots: Sequence[PilotStatistics], needs: Sequence[Requirement], *, grid: Grid) -> QTable:
+def plan_grid(
+    limits: QTable,
+    pilots: Sequence[PilotStatistics],
+    needs: Sequence[Requirement],
+    *,
+    grid: Grid,
+    target: TargetBins | None = None,
+) -> QTable:
     """
     Interpolate limits and numbers of events to the grid of a production.
 
     Parameters
     ----------
-    limits, pilots, needs
+    limits, pilots, needs, target
         As for `plan_points`.
     grid : Grid
         Pointings and the policy outside the pilots.
@@ -331,7 +418,7 @@ def plan_grid(limits: QTable, pilots: Sequence[PilotStatistics], needs: Sequence
     OutsideError
         If a pointing is outside the pilots and the policy is to refuse.
     """
-    production, tables = plan_points(limits, pilots, needs, places_of_grid(grid))
+    production, tables = plan_points(limits, pilots, needs, places_of_grid(grid), target=target)
     for table in tables:
         for column in LIMIT_COLUMNS:
             table[f"{column}_from"] = table["array_name"]

@@ -5,44 +5,68 @@
 # %% ../../nbs/plan/04_proposal.ipynb #d028bd6b
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from astropy import units as u
-from astropy.table import QTable
+from astropy.table import QTable, vstack
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import ArgumentError
 from ..formulas.power_law import integral
 from ..jobs.cost import CostModel, simulation_cost
 from ..jobs.runs import JobPoints, RunSettings, plan_jobs, runs_per_point
-from ..limits.along_energy import limits_along_energy
-from ..limits.pilots import PilotLimits
 from .configuration import Slicing
-from .pointings import Places, pilot_points
+from .pointings import Places, TargetBins, pilot_points
 from prodconf.plan.slices import (
     BOUNDS,
     Allocation,
     Needs,
+    best_index,
     cheapest_slices,
     floor_per_bin,
     needs,
     resized,
     spectrum,
+    thrown_over,
 )
-from ..precision.needs import PointNeeds, ThrownRanges, needs_at, pilot_bins
-from ..precision.pilots import PilotStatistics
+from ..precision.needs import PointNeeds, ThrownRanges, needs_at
 from ..sky.shower_frame import solid_angle
 
 Array = NDArray[np.float64]
 _USUAL = Slicing()
 
 # %% auto #0
-__all__ = ['Array', 'LARGER', 'Pointings', 'slice_table', 'usual_table', 'slice_points', 'Band', 'hours_band', 'point_totals',
-           'compare', 'pointings_of', 'Proposal', 'divide', 'least_hours', 'propose']
+__all__ = ['Array', 'FEWEST', 'LARGER', 'WeakBin', 'Pointings', 'slice_table', 'usual_table', 'undetermined_slices',
+           'shared_slices', 'slice_points', 'Band', 'hours_band', 'point_totals', 'compare', 'pointings_of', 'divide',
+           'weak_bins', 'with_a_price', 'least_hours', 'UsualProduction', 'waterfall', 'Proposal', 'propose']
 
 # %% ../../nbs/plan/04_proposal.ipynb #01528ff6
+FEWEST = 10.0  # effective pilot events that a bin must rest on to carry a price
+
+
+class WeakBin(NamedTuple):
+    """A bin that would decide on the size of a slice, but rests on too few pilot events for a price."""
+
+    pointing: int
+    energy_min: float
+    energy_max: float
+    n_effective: float
+
+    @property
+    def factor(self) -> float:
+        """By which the pilot must grow."""
+        return FEWEST / self.n_effective
+
+    def __str__(self) -> str:
+        return (
+            f"{self.energy_min:.3g}–{self.energy_max:.3g} TeV would decide but rests on {self.n_effective:.2g} "
+            f"effective pilot events: enlarge the pilot by {self.factor:.2g}"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Pointings:
     """
@@ -56,6 +80,12 @@ class Pointings:
         Core-scatter radius in m and half opening angle in deg of each energy bin.
     needs : dict
         Number of uses of a shower to what the bins need with it, of at least one.
+    ends : (numpy.ndarray, numpy.ndarray), optional
+        Lowest and highest thrown energy in TeV, shape (m,); those of the bins with a target by default.
+    n_effective : numpy.ndarray, shape (m, b), optional
+        Effective pilot events behind each bin; as many as one likes by default.
+    weak : tuple of WeakBin
+        Of the pointings that get no price.
     """
 
     zenith: Array
@@ -64,13 +94,18 @@ class Pointings:
     radius: Array
     viewcone: Array
     needs: Mapping[int, PointNeeds]
+    ends: tuple[Array, Array] | None = None
+    n_effective: Array | None = None
+    weak: tuple[WeakBin, ...] = ()
 
     @property
     def known(self) -> NDArray[np.intp]:
-        """Pointings with at least one bin that is held to a target and known."""
-        return np.flatnonzero((next(iter(self.needs.values())).events > 0).any(axis=1))
+        """Pointings with a price: at least one bin is held to a target and known, and none that decides is weak."""
+        some = np.atleast_1d((next(iter(self.needs.values())).events > 0).any(axis=1))
+        some[[one.pointing for one in self.weak]] = False
+        return np.flatnonzero(some)
 
-    def wanted(self, factor: float | None = 1.0, *, thrown: Allocation | float | None = None) -> Needs:
+    def wanted(self, factor: float | None = 1.0) -> Needs:
         """
         Return what the known pointings need.
 
@@ -78,8 +113,6 @@ class Pointings:
         ----------
         factor : float or None
             Times the pilots' events, for the promise to be kept; None for the estimate.
-        thrown : Allocation or float, optional
-            Of these pointings, whose index each bin is thrown with, or one index; the pilots' index without.
         """
         first, rows = next(iter(self.needs.values())), self.known
         if not rows.size:
@@ -89,13 +122,9 @@ class Pointings:
         disc = np.pi * self.radius[rows] ** 2
         asked = first.events[rows] > 0
         found = needs(first.edges, events, disc=np.where(asked, disc, 1.0), cone=np.where(asked, angle, 1.0))
-        return found if thrown is None else self.bent(found, thrown)
-
-    def bent(self, wanted: Needs, thrown: Allocation | float) -> Needs:
-        """Return what is needed where each bin is thrown with another index than the pilots', see `wanted`."""
-        gamma = _index_per_bin(thrown, wanted.edges.size - 1) if isinstance(thrown, Allocation) else thrown
-        events = {n: one * self.needs[n].bend(gamma, self.known) for n, one in wanted.events.items()}
-        return replace(wanted, events=events)
+        if self.ends is not None:
+            found = thrown_over(found, tuple(end[rows] for end in self.ends))
+        return replace(found, index=first.index, slope=first.slope[rows])
 
 
 def _sized(one: PointNeeds, factor: float | None) -> Array:
@@ -105,15 +134,6 @@ def _sized(one: PointNeeds, factor: float | None) -> Array:
     return one.sure if factor == 1 else one.sure_with(factor)
 
 # %% ../../nbs/plan/04_proposal.ipynb #bdfa99f4
-def _index_per_bin(allocation: Allocation, n_bins: int) -> Array:
-    """Return the index that each bin is thrown with, that of the first slice where it is in none."""
-    bins, result = np.arange(n_bins), np.tile(allocation.index[:, :1], n_bins)
-    for s in range(allocation.index.shape[1]):
-        held = (bins >= allocation.first[:, s, None]) & (bins < allocation.last[:, s, None])
-        result = np.where(held & (allocation.n_events[:, s, None] > 0), allocation.index[:, s, None], result)
-    return np.where(np.isfinite(result), result, 2.0)
-
-
 def slice_table(allocation: Allocation, pointings: Pointings, runs: RunSettings) -> tuple[QTable, QTable]:
     """
     Write a divided production as a table of slices and a table of jobs.
@@ -148,7 +168,7 @@ def slice_table(allocation: Allocation, pointings: Pointings, runs: RunSettings)
         runs,
         n_events=np.asarray(table["n_events_required"]),
         n_use=np.asarray(table["n_use"]),
-        spectral_index=np.asarray(table["spectral_index"]),
+        spectral_index=-np.asarray(table["spectral_index"]),
     )
     found = runs_per_point(jobs, points)
     for name in ("n_showers", "n_events", "n_runs", "cpu_hours"):
@@ -177,7 +197,7 @@ def usual_table(allocation: Allocation, pointings: Pointings, model: CostModel) 
     cost = simulation_cost(
         np.asarray(table["n_events_required"]),
         n_use=uses,
-        index=-np.asarray(table["spectral_index"]),
+        index=np.asarray(table["spectral_index"]),
         energy_min=table["energy_min"].to_value(u.TeV),
         energy_max=table["energy_max"].to_value(u.TeV),
         model=model,
@@ -202,11 +222,68 @@ def _rows(allocation: Allocation, pointings: Pointings) -> QTable:
     table["nsb_level"] = pointings.nsb_level[point]
     for name in ("energy_min", "energy_max"):
         table[name] = getattr(allocation, name)[place, number] * u.TeV
-    table["spectral_index"], table["n_use"] = -allocation.index[place, number], allocation.n_use[place, number]
+    table["spectral_index"], table["n_use"] = allocation.index[place, number], allocation.n_use[place, number]
     table["core_scatter_radius"], table["viewcone"] = disc * u.m, cone * u.deg
     table["deciding_min"], table["deciding_max"] = edges[decides] * u.TeV, edges[decides + 1] * u.TeV
     table["n_events_required"] = allocation.n_events[place, number]
     return table
+
+
+def undetermined_slices(allocation: Allocation, pointings: Pointings) -> QTable:
+    """
+    Write the slices of the pointings without a price: edges, indices and uses of the others, no number.
+
+    Parameters
+    ----------
+    allocation : Allocation
+        Of `pointings.known`; nothing is written where they do not share their slices.
+    pointings : Pointings
+
+    Returns
+    -------
+    astropy.table.QTable
+        Columns as those of `slice_table` that are known.
+    """
+    there, rows = allocation.n_events > 0, []
+    edges = next(iter(pointings.needs.values())).edges
+    ends = pointings.ends or (np.full(pointings.zenith.shape, edges[0]), np.full(pointings.zenith.shape, edges[-1]))
+    shared = shared_slices(allocation)
+    for m in np.setdiff1d(np.arange(pointings.zenith.size), pointings.known):
+        for s, (first, last) in shared.items():
+            low = ends[0][m] if s == min(shared) else max(edges[first], ends[0][m])
+            high = ends[1][m] if s == max(shared) else min(edges[last], ends[1][m])
+            if low < high:
+                one = int(there[:, s].argmax())
+                disc, cone = (np.nanmax(x[m, first:last], initial=0.0) for x in (pointings.radius, pointings.viewcone))
+                place = pointings.zenith[m] * u.deg, pointings.azimuth[m] * u.deg, pointings.nsb_level[m]
+                spectrum_ = low * u.TeV, high * u.TeV, allocation.index[one, s], allocation.n_use[one, s]
+                rows.append((m, s, *place, *spectrum_, disc * u.m, cone * u.deg))
+    return QTable(rows=rows, names=_WRITTEN) if rows else QTable()
+
+
+_WRITTEN = (
+    "point",
+    "slice",
+    "zenith",
+    "azimuth",
+    "nsb_level",
+    "energy_min",
+    "energy_max",
+    "spectral_index",
+    "n_use",
+    "core_scatter_radius",
+    "viewcone",
+)
+
+
+def shared_slices(allocation: Allocation) -> dict[int, tuple[int, int]]:
+    """Return the bins of each slice, from the first to before the last; none where pointings have their own."""
+    there, found = allocation.n_events > 0, {}
+    for s in np.flatnonzero(there.any(axis=0)):
+        if np.ptp(allocation.index[there[:, s], s]) > 0:
+            return {}
+        found[int(s)] = int(allocation.first[there[:, s], s].min()), int(allocation.last[there[:, s], s].max())
+    return found
 
 
 def slice_points(slices: QTable) -> JobPoints:
@@ -252,7 +329,8 @@ def _passed(allocation: Allocation, pointings: Pointings, place: NDArray[np.intp
         borders = np.clip(one.edges, low, high)
         share = integral(borders[:, :-1], borders[:, 1:], gamma) / integral(low, high, gamma)
         density = allocation.n_events[p, s][:, None] * share / allocation.etendue[p, s][:, None]
-        needed = np.where(known, one.events[point[rows]] / one.etendue[point[rows]], np.inf)
+        needed = one.events[point[rows]] / one.etendue[point[rows]] * one.bend(gamma, point[rows])
+        needed = np.where(known, needed, np.inf)
         total[rows] = np.nansum(np.where(known, density / needed * one.passed[point[rows]], 0.0), axis=1)
     return total
 
@@ -300,7 +378,8 @@ def hours_band(allocation: Allocation, pointings: Pointings, *, n_replicas: int 
         place, number = np.nonzero((allocation.n_events > 0) & (allocation.n_use == uses))
         point = pointings.known[place]
         inside = _inside(allocation, place, number, one.edges.size - 1) & (one.events[point] > 0)
-        share = integral(one.edges[:-1], one.edges[1:], allocation.index[place, number][:, None])
+        gamma = allocation.index[place, number][:, None]
+        share = integral(one.edges[:-1], one.edges[1:], gamma) / one.bend(gamma, point)
         base = np.where(inside, one.events[point] / one.etendue[point] / share, 0.0)
         largest = base.max(axis=1)
         scale = np.where(inside, base / np.where(one.events[point] > 0, one.events[point], 1.0), 0.0)
@@ -344,20 +423,22 @@ def point_totals(slices: QTable, band: Band) -> QTable:
     return table
 
 
-def compare(plans: Mapping[str, QTable]) -> QTable:
+def compare(plans: Mapping[str, QTable], *, base: str | None = None) -> QTable:
     """
     Put productions side by side.
 
     Parameters
     ----------
     plans : mapping
-        Name to its table of slices; savings refer to the first.
+        Name to its table of slices.
+    base : str, optional
+        The one that savings refer to, the first by default.
 
     Returns
     -------
     astropy.table.QTable
-        One row each: name, pointings, slices, n_showers, n_events, cpu_hours, storage and saving, the share of the
-        first one's processor time that is not needed.
+        One row each: name, pointings, slices, n_showers, n_events, cpu_hours, storage and saving, the share of
+        the base's processor time that is not needed.
 
     Raises
     ------
@@ -376,122 +457,86 @@ def compare(plans: Mapping[str, QTable]) -> QTable:
         for name, table in plans.items()
     ]
     result = QTable(rows)
-    result["saving"] = (1 - result["cpu_hours"] / result["cpu_hours"][0]).to_value(u.one)
+    first = list(plans).index(next(iter(plans)) if base is None else base)
+    result["saving"] = (1 - result["cpu_hours"] / result["cpu_hours"][first]).to_value(u.one)
     return result
 
 # %% ../../nbs/plan/04_proposal.ipynb #b0a265ae
 def pointings_of(
-    evaluations: Sequence[PilotStatistics],
-    limits: Sequence[PilotLimits],
+    target: TargetBins,
     places: Places,
     ranges: Mapping[str, Array],
     *,
     how: Slicing = _USUAL,
-    confidence: float = 0.95,
-) -> tuple[Pointings, Pointings, tuple[str, ...]]:
+) -> tuple[Pointings, Pointings]:
     """
     Say what the bins of each pointing need.
 
     Parameters
     ----------
-    evaluations : sequence of PilotStatistics
-    limits : sequence of PilotLimits
-        With their limits per slice of energy; may be empty.
+    target : TargetBins
+        Of the m pointings.
     places : Places
-        The m pointings.
     ranges : mapping
         What the plan throws there, as `production_ranges` gives it; NaN where it does not know.
     how : Slicing
-        Its numbers of uses to choose from (without any those of the pilots, the smallest if they differ), and its
-        targets.
-    confidence : float
-        Of the promise.
+        Its numbers of uses to choose from (without any those of the pilots, the smallest if they differ).
 
     Returns
     -------
-    proposed, today : Pointings
-        With the disc and cone of each energy (or those of the plan, where a promise on the smaller disc would take
-        more events), and with those of the plan and the pilots' own uses.
-    notes : tuple of str
+    proposed, usual : Pointings
+        With the disc and cone of each energy, and with those of the plan for all.
 
     Raises
     ------
     ProdconfError
         If an argument is out of range, or a pointing is outside the pilots and the policy is to refuse.
     """
-    bins, weights = pilot_bins(evaluations, targets=how.targets), places.weights(pilot_points(evaluations))
-    query = places.zenith, places.azimuth, places.nsb_level
-    along = limits_along_energy(limits, *query, edges=bins.edges, outside=places.outside)
+    bins = target.bins
+    weights = places.weights(pilot_points(bins.pilots))
     whole = {name: np.repeat(ranges[name][:, None], bins.edges.size - 1, axis=1) for name in ("radius", "viewcone")}
-    fine = {name: np.where(np.isfinite(along[name]), along[name], whole[name]) for name in whole}
+    fine = {name: np.where(np.isfinite(own := getattr(target.limits, name)), own, whole[name]) for name in whole}
     ends = ranges["energy_min"], ranges["energy_max"]
-    own = min(p.n_use for p in evaluations)
-    choices = how.n_use or (own,)
+    choices = how.n_use or (min(p.n_use for p in bins.pilots),)
+    confidence = target.confidence
 
-    def at(limits_of: Mapping[str, Array], uses: int) -> PointNeeds:
-        return needs_at(bins, weights, ThrownRanges(*ends, **limits_of, n_use=uses), confidence=confidence)
+    worth = np.exp(weights.matrix @ np.log(np.maximum(bins.n_effective, 1e-9)))
 
-    wide, narrow = (np.min([at(one, n).sure for n in choices], axis=0) for one in (whole, fine))
-    best = {name: np.where(wide < narrow, whole[name], fine[name]) for name in fine}
-    proposed = Pointings(*query, **best, needs={n: at(best, n) for n in choices})
-    return proposed, Pointings(*query, **whole, needs={own: at(whole, own)}), bins.notes
+    def at(limits_of: Mapping[str, Array]) -> Pointings:
+        needs = {
+            n: needs_at(bins, weights, ThrownRanges(*ends, **limits_of, n_use=n), confidence=confidence)
+            for n in choices
+        }
+        thrown = _ends(next(iter(needs.values())), *ends)
+        query = places.zenith, places.azimuth, places.nsb_level
+        return Pointings(*query, limits_of["radius"], limits_of["viewcone"], needs, thrown, worth)
+
+    return at(fine), at(whole)
+
+
+def _ends(one: PointNeeds, energy_min: Array, energy_max: Array) -> tuple[Array, Array]:
+    """Return the energies that are thrown: all bins of the target and one beyond at each end, within the plan's."""
+    edges, bins = one.edges, np.arange(one.edges.size - 1)
+    wanted = one.held.any(axis=0)
+    first, last = bins[wanted][[0, -1]] if wanted.any() else (0, bins[-1])
+    step = edges[1:] / edges[:-1]
+    low, high = edges[first] / step[max(first - 1, 0)], edges[last + 1] * step[min(last + 1, step.size - 1)]
+    some = (one.events > 0).any(axis=1)
+    least = np.where(some, edges[(one.events > 0).argmax(axis=1)], np.inf)
+    most = np.where(some, edges[edges.size - 1 - (one.events > 0)[:, ::-1].argmax(axis=1)], 0.0)
+    return np.minimum(np.maximum(low, energy_min), least), np.maximum(np.minimum(high, energy_max), most)
 
 # %% ../../nbs/plan/04_proposal.ipynb #7226e9a6
-@dataclass(frozen=True, eq=False)
-class Proposal:
-    """
-    The cheapest production that keeps its targets, and today's beside it; from `propose`.
-
-    Attributes
-    ----------
-    pointings : Pointings
-    today, proposed : Allocation
-        One spectrum over all energies, and the slices; both keep all targets with the confidence.
-    slices, points, jobs : astropy.table.QTable
-        Of the proposed production; `uncertainty` in the first two is the pilots' own, relative, of what is needed.
-    comparison : astropy.table.QTable
-        "today" and "proposed" side by side.
-    floor_hours : float
-        Processor time below which no production with these targets can be, in h.
-    needed : Band
-        Processor time in h that the targets need in the proposed slices, without the promise, and its band.
-    larger_pilot_hours : float
-        Processor time in h of the proposed slices with the promise from pilots of `LARGER` times the events.
-    confidence : float
-    """
-
-    pointings: Pointings
-    today: Allocation
-    proposed: Allocation
-    slices: QTable
-    points: QTable
-    jobs: QTable
-    comparison: QTable
-    floor_hours: float
-    needed: Band
-    larger_pilot_hours: float
-    confidence: float
-
-    @property
-    def hours(self) -> tuple[float, float]:
-        """Processor time of today's and of the proposed production in h."""
-        today, proposed = self.comparison["cpu_hours"].to_value(u.h)
-        return float(today), float(proposed)
-
-
-LARGER = 4  # times the pilots' events, of which the worth is told
-
-
 def divide(pointings: Pointings, model: CostModel, how: Slicing = _USUAL, *, factor: float | None = 1.0) -> Allocation:
     """
-    Divide the known pointings into the cheapest slices, and size them for the spectrum that each bin gets.
+    Divide the known pointings into the cheapest slices.
 
     Parameters
     ----------
     pointings, model
         What is needed, and what it costs.
     how : Slicing
-        Its number of slices and their index.
+        Its number of slices and their index, and whether all pointings share them.
     factor : float or None
         As for `Pointings.wanted`.
 
@@ -500,10 +545,42 @@ def divide(pointings: Pointings, model: CostModel, how: Slicing = _USUAL, *, fac
     Allocation
     """
     wanted = pointings.wanted(factor)
-    found = cheapest_slices(wanted, model, slices=how.slices, index=how.spectral_index)
-    return resized(found, pointings.bent(wanted, found), model)
+    return cheapest_slices(wanted, model, slices=how.slices, index=how.spectral_index, shared=how.shared)
 
 
+def weak_bins(allocation: Allocation, pointings: Pointings) -> tuple[WeakBin, ...]:
+    """Return the bins that decide on a slice and rest on too few pilot events, the weakest of each pointing."""
+    if pointings.n_effective is None:
+        return ()
+    place, number = np.nonzero(allocation.n_events > 0)
+    bins, point = allocation.deciding_bin[place, number], pointings.known[place]
+    worth, edges = pointings.n_effective[point, bins], next(iter(pointings.needs.values())).edges
+    found = {}
+    for i in np.argsort(-worth):  # the weakest comes last
+        if worth[i] < FEWEST:
+            found[int(point[i])] = WeakBin(int(point[i]), *map(float, (*edges[bins[i] : bins[i] + 2], worth[i])))
+    return tuple(found[key] for key in sorted(found))
+
+
+def with_a_price(pointings: Pointings, model: CostModel, how: Slicing = _USUAL) -> Pointings:
+    """
+    Leave out the pointings whose pilots cannot carry a price.
+
+    Parameters
+    ----------
+    pointings, model, how
+        As for `divide`.
+
+    Returns
+    -------
+    Pointings
+        With the bins that are too weak in `weak`; none may be known any more.
+    """
+    while pointings.known.size and (weak := weak_bins(divide(pointings, model, how), pointings)):
+        pointings = replace(pointings, weak=(*pointings.weak, *weak))
+    return pointings
+
+# %% ../../nbs/plan/04_proposal.ipynb #5a0c3e91
 _LONGEST = 12 * 3600.0  # s of a run whose length is free,
 _RUNS = 500_000  # if so many runs are enough
 
@@ -518,20 +595,9 @@ def _run_settings(allocation: Allocation, model: CostModel, how: Slicing) -> Run
     return RunSettings(wall_time=longest * u.s, cost=model)
 
 
-def _todays_ends(usual: Pointings, energy_range: tuple[ArrayLike, ArrayLike]) -> tuple[Array, Array]:
-    """Return the energies of each known pointing, wide enough for its bins."""
-    wanted = usual.wanted()
-    edges, asked = wanted.edges, wanted.asked
-    low, high = (
-        np.broadcast_to(np.asarray(end, dtype=np.float64), usual.zenith.shape)[usual.known] for end in energy_range
-    )
-    last = asked.shape[1] - asked[:, ::-1].argmax(axis=1)
-    return np.minimum(low, edges[asked.argmax(axis=1)]), np.maximum(high, edges[last])
-
-
 def least_hours(pointings: Pointings, model: CostModel, proposed: Allocation) -> float:
     """
-    Return the processor time below which no production with these targets can be.
+    Return the processor time of the targets bin by bin, each thrown alone onto its own disc with its cheapest spectrum.
 
     Parameters
     ----------
@@ -542,24 +608,137 @@ def least_hours(pointings: Pointings, model: CostModel, proposed: Allocation) ->
     Returns
     -------
     float
-        In h: every bin with the index that is cheapest for it, among 21 of the range.
+        In h, with the promise; no production of bins with these needs is cheaper.
     """
     known = proposed.index[np.isfinite(proposed.index)]
     indices = np.linspace(min(BOUNDS[0], known.min()), max(BOUNDS[1], known.max()), 21)
     wanted = pointings.wanted()
-    bins = [floor_per_bin(pointings.bent(wanted, float(g)), model, steepest=float(g)) for g in indices]
+    bins = [floor_per_bin(wanted, model, steepest=float(g)) for g in indices]
     return min(float(np.min(bins, axis=0).sum()), float(proposed.seconds.sum())) / 3600
 
+# %% ../../nbs/plan/04_proposal.ipynb #9e17b2d4
+@dataclass(frozen=True)
+class UsualProduction:
+    """
+    What a production is compared with: one spectrum, as productions are usually thrown.
 
-def propose(
-    pointings: Pointings,
-    model: CostModel,
-    *,
-    energy_range: tuple[ArrayLike, ArrayLike],
-    today: Pointings | None = None,
-    today_index: float = 2.0,
-    how: Slicing = _USUAL,
-) -> Proposal:
+    Attributes
+    ----------
+    pointings : Pointings
+        The same ones, with one disc and one cone for all energies.
+    energy_range : (array_like, array_like)
+        TeV; all energies that are thrown today, of all pointings or of each.
+    index : float
+        Spectral index.
+    """
+
+    pointings: Pointings
+    energy_range: tuple[ArrayLike, ArrayLike]
+    index: float = 2.0
+
+    def at_all_energies(self) -> Needs:
+        """Return what is needed where each pointing is thrown over all these energies, and over its bins."""
+        wanted = self.pointings.wanted()
+        shape = self.pointings.zenith.shape
+        low, high = (np.broadcast_to(np.asarray(end, dtype=np.float64), shape) for end in self.energy_range)
+        known, (first, last) = self.pointings.known, wanted.span
+        least, most = wanted.ends or (wanted.edges[first], wanted.edges[last + 1])
+        return thrown_over(wanted, (np.minimum(low[known], least), np.maximum(high[known], most)))
+
+
+def waterfall(usual: UsualProduction, model: CostModel, how: Slicing, proposed: QTable) -> tuple[Allocation, QTable]:
+    """
+    Put the steps from a usual production to the proposed one side by side, all for the same targets and confidence.
+
+    Parameters
+    ----------
+    usual : UsualProduction
+    model : CostModel
+    how : Slicing
+    proposed : astropy.table.QTable
+        Slices of the proposed production.
+
+    Returns
+    -------
+    one_spectrum : Allocation
+        At the energies of the targets.
+    comparison : astropy.table.QTable
+        As from `compare`: one spectrum over all energies that are thrown today, over those of the targets (to which
+        savings refer), with its best index, in slices on one disc, and in slices on discs of their own.
+    """
+    where, index = usual.pointings, usual.index
+    wanted = where.wanted()
+    single = spectrum(wanted, model, index=index)
+    everything = spectrum(usual.at_all_energies(), model, index=index)
+    steps = {
+        "all energies": everything,
+        "energies of the targets": single,
+        "best index": best_index(wanted, model, shared=how.shared),
+        "slices": divide(where, model, how),
+    }
+    tables = {name: usual_table(one, where, model) for name, one in steps.items()}
+    return single, compare({**tables, "discs of their own": proposed}, base="energies of the targets")
+
+# %% ../../nbs/plan/04_proposal.ipynb #c2f4a811
+LARGER = 4  # times the pilots' events, of which the worth is told
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """
+    The cheapest production that keeps its targets, and others beside it; from `propose`.
+
+    Attributes
+    ----------
+    pointings : Pointings
+        Of which `known` have a price.
+    one_spectrum, proposed : Allocation
+        One spectrum over the energies of the targets, and the slices; both keep all targets with the confidence.
+    slices, points, jobs : astropy.table.QTable
+        Of the proposed production; `uncertainty` in the first two is the pilots' own, relative, of what is needed.
+    undetermined : astropy.table.QTable
+        Slices of the pointings without a price, which take the edges, indices and uses of the others, no number.
+    comparison : astropy.table.QTable
+        The steps from one spectrum to the proposed production, see `waterfall`.
+    floor_hours : float
+        Processor time in h of the targets bin by bin, each alone, see `least_hours`.
+    needed : Band
+        Processor time in h that the targets need in the proposed slices, without the promise, and its band.
+    larger_pilot_hours : float
+        Processor time in h of the proposed slices with the promise from pilots of `LARGER` times the events.
+    free_hours : float
+        Processor time in h if each pointing had slices of its own.
+    confidence : float
+    """
+
+    pointings: Pointings
+    one_spectrum: Allocation
+    proposed: Allocation
+    slices: QTable
+    points: QTable
+    jobs: QTable
+    undetermined: QTable
+    comparison: QTable
+    floor_hours: float
+    needed: Band
+    larger_pilot_hours: float
+    free_hours: float
+    confidence: float
+
+    @property
+    def hours(self) -> tuple[float, float]:
+        """Processor time in h of one spectrum at the energies of the targets, and of the proposed production."""
+        found = dict(zip(self.comparison["name"], self.comparison["cpu_hours"].to_value(u.h), strict=True))
+        return float(found["energies of the targets"]), float(found["discs of their own"])
+
+    @property
+    def all_slices(self) -> QTable:
+        """The slices of all pointings; masked where there is no number."""
+        parts = [part for part in (self.slices, self.undetermined) if len(part)]
+        return vstack(parts, metadata_conflicts="silent")
+
+
+def propose(pointings: Pointings, model: CostModel, usual: UsualProduction, *, how: Slicing = _USUAL) -> Proposal:
     """
     Propose the cheapest production for all pointings.
 
@@ -567,41 +746,39 @@ def propose(
     ----------
     pointings : Pointings
     model : CostModel
-    energy_range : (array_like, array_like)
-        TeV, of today's production: one spectrum over these energies, of all pointings or of each, and over those of
-        the targets.
-    today : Pointings, optional
-        Discs and cones of today's production, of the same pointings; those of the proposed one by default.
-    today_index : float
-        Spectral index of today's production.
+    usual : UsualProduction
+        What it is compared with.
     how : Slicing
-        How many slices at each pointing, at most, with which index, and how long a run is: without a length 12 h, or
-        what half of all run numbers suffice for. Only the proposed production gets jobs.
+        How many slices at each pointing, at most, with which index, whether all pointings share them, and how long a
+        run is: without a length 12 h, or what half of all run numbers suffice for. Only the proposed production gets
+        jobs.
 
     Raises
     ------
     ProdconfError
         If nothing is known, or an argument is out of range.
     """
-    usual = pointings if today is None else today
-    single = spectrum(usual.wanted(), model, index=today_index, energy_range=_todays_ends(usual, energy_range))
-    proposed = divide(pointings, model, how)
-    plain, larger = (
-        resized(proposed, pointings.wanted(factor, thrown=proposed), model) for factor in (None, float(LARGER))
-    )
-    table, jobs = slice_table(proposed, pointings, _run_settings(proposed, model, how))
-    needed = hours_band(plain, pointings)
+    where = with_a_price(pointings, model, how)
+    proposed = divide(where, model, how)
+    plain, larger = (resized(proposed, where.wanted(factor), model) for factor in (None, float(LARGER)))
+    table, jobs = slice_table(proposed, where, _run_settings(proposed, model, how))
+    needed = hours_band(plain, where)
     table["uncertainty"] = needed.slices[np.nonzero(proposed.n_events > 0)]
+    same = replace(usual, pointings=replace(usual.pointings, weak=where.weak))
+    single, comparison = waterfall(same, model, how, table)
+    free = divide(where, model, how.model_copy(update={"shared": False})) if how.shared else proposed
     return Proposal(
-        pointings=pointings,
-        today=single,
+        pointings=where,
+        one_spectrum=single,
         proposed=proposed,
         slices=table,
         points=point_totals(table, needed),
         jobs=jobs,
-        comparison=compare({"today": usual_table(single, usual, model), "proposed": table}),
-        floor_hours=least_hours(pointings, model, proposed),
+        undetermined=undetermined_slices(proposed, where),
+        comparison=comparison,
+        floor_hours=least_hours(where, model, proposed),
         needed=needed,
         larger_pilot_hours=float(larger.seconds.sum() / 3600),
-        confidence=next(iter(pointings.needs.values())).confidence,
+        free_hours=float(free.seconds.sum() / 3600),
+        confidence=next(iter(where.needs.values())).confidence,
     )

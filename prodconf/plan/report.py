@@ -189,13 +189,13 @@ def plot_slices(proposal: Proposal) -> Figure:
 
     figure, (left, right) = _figure(9, 3.2, 2)
     pointings, edges = proposal.pointings, next(iter(proposal.pointings.needs.values())).edges
-    hours = [one.seconds.sum(axis=1) / 3600 for one in (proposal.today, proposal.proposed)]
+    hours = [one.seconds.sum(axis=1) / 3600 for one in (proposal.one_spectrum, proposal.proposed)]
     left.plot(hours[0], ".", ms=4, label="one spectrum")
     left.plot(hours[1], ".", ms=4, label="proposed")
     left.set(yscale="log", xlabel="pointing", ylabel="processor time / h")
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     most = int(hours[1].argmax())
-    for allocation, label in ((proposal.today, "one spectrum"), (proposal.proposed, "proposed")):
+    for allocation, label in ((proposal.one_spectrum, "one spectrum"), (proposal.proposed, "proposed")):
         right.stairs(allocation.events_per_bin(edges)[most], edges, label=label)
     asked = next(iter(pointings.wanted().events.values()))[most]
     right.stairs(np.where(asked > 0, asked, np.nan), edges, color="k", label="needed, on its own disc")

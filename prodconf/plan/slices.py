@@ -30,8 +30,9 @@ Indices = NDArray[np.intp]
 _MOST_USES = 1_000_000
 
 # %% auto #0
-__all__ = ['Array', 'Indices', 'BOUNDS', 'Needs', 'needs', 'Allocation', 'require_times', 'spectrum', 'floor_seconds',
-           'floor_per_bin', 'best_index', 'cheapest_slices', 'given_slices', 'resized', 'best_uncertainties', 'scaled']
+__all__ = ['Array', 'Indices', 'BOUNDS', 'Needs', 'needs', 'thrown_over', 'Allocation', 'require_times', 'spectrum',
+           'floor_seconds', 'floor_per_bin', 'best_index', 'cheapest_slices', 'given_slices', 'resized',
+           'best_uncertainties', 'scaled']
 
 # %% ../../nbs/plan/03_slices.ipynb #79538875
 @dataclass(frozen=True, eq=False)
@@ -48,12 +49,22 @@ class Needs:
         showers are used so often, shape (m, n); 0 where nothing is asked of a bin.
     disc, cone : numpy.ndarray, shape (m, n)
         Area in m² and solid angle in sr that each bin is to be thrown into.
+    ends : (numpy.ndarray, numpy.ndarray), optional
+        Lowest and highest thrown energy of each pointing in TeV, shape (m,), where they reach beyond its bins; from
+        `thrown_over`.
+    index : float
+        Spectral index within the bins that `events` are for.
+    slope : numpy.ndarray, shape (m, n), optional
+        Power of the energy that the share of events that pass goes with, within each bin; 0 by default.
     """
 
     edges: Array
     events: Mapping[int, Array]
     disc: Array
     cone: Array
+    ends: tuple[Array, Array] | None = None
+    index: float = 2.0
+    slope: Array | None = None
 
     def __len__(self) -> int:
         """Number of pointings."""
@@ -68,6 +79,28 @@ class Needs:
     def asked(self) -> NDArray[np.bool_]:
         """Bins of which something is asked, shape (m, n)."""
         return np.any([events > 0 for events in self.events.values()], axis=0)
+
+    @property
+    def own_share(self) -> Array:
+        """Share of the events in each bin that passes, relative to that of a bin without slope, (m, n) or (1, n)."""
+        low, high = self.edges[:-1], self.edges[1:]
+        return integral(low, high, self.index - self.slopes) / integral(low, high, self.index)
+
+    @property
+    def slopes(self) -> Array:
+        """The slope of each bin, shape (m, n)."""
+        return np.zeros((len(self), self.edges.size - 1)) if self.slope is None else self.slope
+
+    def bend(self, index: ArrayLike) -> Array:
+        """Return by how much needs grow where bins are thrown with another index, shape (m, n)."""
+        low, high, gamma = self.edges[:-1], self.edges[1:], np.asarray(index, dtype=np.float64)
+        return self.own_share * integral(low, high, gamma) / integral(low, high, gamma - self.slopes)
+
+    @property
+    def span(self) -> tuple[Indices, Indices]:
+        """First and last bin of each pointing of which something is asked, shape (m,)."""
+        asked = self.asked
+        return asked.argmax(axis=1), asked.shape[1] - 1 - asked[:, ::-1].argmax(axis=1)
 
 
 def needs(
@@ -114,6 +147,39 @@ def needs(
     return Needs(borders, read, _spread("disc", disc, "m2", shape), _spread("cone", cone, "sr", shape))
 
 
+def thrown_over(wanted: Needs, energy_range: Any) -> Needs:
+    """
+    Let the outer slices of each pointing reach to given energies, whatever their bins.
+
+    Parameters
+    ----------
+    wanted : Needs
+    energy_range : (float, float)
+        TeV, or one array for each end, shape (m,).
+
+    Raises
+    ------
+    ArgumentError
+        If the energies do not hold all bins with a target.
+    """
+    require_kind("wanted", wanted, Needs)
+    if isinstance(energy_range, tuple) and len(energy_range) == 2 and all(np.ndim(end) == 1 for end in energy_range):
+        given = [require_array("energy_range", end, "TeV", low=1e-12, high=1e12) for end in energy_range]
+    else:
+        given = [np.array(end) for end in require_pair("energy_range", energy_range, "TeV")]
+    low, high = (np.broadcast_to(end, (len(wanted),)) for end in given)
+    first, last = wanted.span
+    least, most = wanted.edges[first], wanted.edges[last + 1]
+    bad = (low < 1e-6) | (low > least * (1 + 1e-9)) | (most * (1 - 1e-9) > high) | (high > 1e6)
+    if bad.any():
+        i = int(bad.argmax())
+        raise ArgumentError(
+            f"energy_range must hold all bins with a target, {least[i]:g} to {most[i]:g} TeV, and lie between "
+            f"1e-6 and 1e6 TeV, got {low[i]:g} to {high[i]:g}"
+        )
+    return replace(wanted, ends=(low, high))
+
+
 def _spread(name: str, values: ArrayLike, unit: str, shape: tuple[int, ...]) -> Array:
     """Read positive numbers for all bins of all pointings, between limits that keep all products finite."""
     given = require_array(name, values, unit, low=1e-15, high=1e15)
@@ -146,9 +212,10 @@ def _require_events(values: ArrayLike, n_bins: int) -> Array:
 
 # %% ../../nbs/plan/03_slices.ipynb #c33c1ea5
 class _Rows(NamedTuple):
-    """Slices: needs per area (r, n), 0 outside; ends (r,); etendue (r,); times per use (r,); edges and power of all."""
+    """Slices: needs per area, slopes (r, n); ends, etendue, times per use (r,); edges and power of all."""
 
     per_area: Array
+    slopes: Array
     low: Array
     high: Array
     etendue: Array
@@ -169,7 +236,7 @@ def _log_most(rows: _Rows, index: Array) -> tuple[Array, Indices]:
     """Return ln max q/I of each row, and the bin that decides."""
     row, place = np.nonzero(rows.per_area)  # most bins lie outside their row
     each = np.full(rows.per_area.shape, -np.inf)
-    inside = integral(rows.edges[place], rows.edges[place + 1], index[row])
+    inside = integral(rows.edges[place], rows.edges[place + 1], index[row] - rows.slopes[row, place])
     each[row, place] = np.log(rows.per_area[row, place]) - np.log(inside)
     deciding = each.argmax(axis=1)
     return each[np.arange(len(each)), deciding], deciding
@@ -252,9 +319,19 @@ def _rows_of(wanted: Needs, model: CostModel, parts: _Parts) -> _Rows:
     events = np.array([wanted.events[int(u)][p] for u, p in zip(parts.n_use, parts.point, strict=True)])
     asked = inside & (events > 0)
     disc, cone = (np.where(asked, part[parts.point], 0.0).max(axis=1) for part in (wanted.disc, wanted.cone))
-    per_area = np.where(inside, events / wanted.etendue[parts.point], 0.0)
-    ends = wanted.edges[parts.first], wanted.edges[parts.last]
-    return _Rows(per_area, *ends, disc * cone, *_times(model, parts.n_use), wanted.edges, model.energy_power)
+    per_area = np.where(inside, events / wanted.etendue[parts.point] * wanted.own_share[parts.point], 0.0)
+    slopes, times = wanted.slopes[parts.point], _times(model, parts.n_use)
+    return _Rows(per_area, slopes, *_ends(wanted, parts), disc * cone, *times, wanted.edges, model.energy_power)
+
+
+def _ends(wanted: Needs, parts: _Parts) -> tuple[Array, Array]:
+    """Return the energies of some slices; the outer ones of a pointing reach to its ends."""
+    low, high = wanted.edges[parts.first], wanted.edges[parts.last]
+    if wanted.ends is None:
+        return low, high
+    first, last = (bins[parts.point] for bins in wanted.span)
+    low = np.where(parts.first == first, wanted.ends[0][parts.point], low)
+    return low, np.where(parts.last == last + 1, wanted.ends[1][parts.point], high)
 
 
 def _allocation(rows: _Rows, parts: _Parts, shape: tuple[int, int]) -> Allocation:
@@ -300,30 +377,42 @@ def _nets(slices: int, index: Any, bounds: Any) -> list[Array]:
     return [net if one is None else np.array([require_scalar("index", one, low=0, high=10)]) for one in index]
 
 
-def _refined(rows: _Rows, start: Array, bounds: Sequence[float]) -> Array:
-    """Return the cheapest index of each row within one step around a start."""
+def _together(logs: Array, group: Indices | None) -> Array:
+    """Return the logarithm of the time of each row, or of all rows of its group together."""
+    if group is None:
+        return logs
+    largest = logs.max()
+    return (np.log(np.bincount(group, np.exp(logs - largest))) + largest)[group]
+
+
+def _refined(rows: _Rows, start: Array, bounds: Sequence[float], group: Indices | None = None) -> Array:
+    """Return the cheapest index of each row (or group of rows, from one start) within one step around a start."""
+
+    def cost(index: Array) -> Array:
+        return _together(_log_seconds(rows, index), group)
+
     low, high = np.maximum(start - _STEP, bounds[0]), np.minimum(start + _STEP, bounds[1])
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    at_left, at_right = (_log_seconds(rows, x) for x in (left, right))
+    at_left, at_right = cost(left), cost(right)
     for _ in range(24):
         down = at_left <= at_right
         low, high = np.where(down, low, left), np.where(down, right, high)
         probe = np.where(down, high - _GOLDEN * (high - low), low + _GOLDEN * (high - low))
-        cost = _log_seconds(rows, probe)
+        there = cost(probe)
         left, right = np.where(down, probe, right), np.where(down, left, probe)
-        at_left, at_right = np.where(down, cost, at_right), np.where(down, at_left, cost)
+        at_left, at_right = np.where(down, there, at_right), np.where(down, at_left, there)
     found = np.where(at_left <= at_right, left, right)
-    return np.where(_log_seconds(rows, found) < _log_seconds(rows, start), found, start)
+    return np.where(cost(found) < cost(start), found, start)
 
 
-def _best_of(rows: _Rows, nets: Sequence[Array], number: Indices) -> Array:
+def _best_of(rows: _Rows, nets: Sequence[Array], number: Indices, shared: bool) -> Array:
     """Return the index of each row: the one that its slice has, or the cheapest one where it is free."""
     index = np.array([net[0] for net in nets])[number]
     free = np.array([net.size > 1 for net in nets])[number]
     if free.any():
-        net = max(nets, key=len)
-        costs = [_log_seconds(rows, np.full(len(rows.low), x)) for x in net]
-        best = _refined(rows, net[np.argmin(costs, axis=0)], (net[0], net[-1]))
+        net, group = max(nets, key=len), number if shared else None
+        costs = [_together(_log_seconds(rows, np.full(len(rows.low), x)), group) for x in net]
+        best = _refined(rows, net[np.argmin(costs, axis=0)], (net[0], net[-1]), group)
         index = np.where(free, best, index)
     return index
 
@@ -349,41 +438,24 @@ def _between(asked: NDArray[np.bool_], cuts: Sequence[int], uses: int) -> _Parts
 
 
 def _divided(
-    wanted: Needs, model: CostModel, cuts: Sequence[int], nets: Sequence[Array], energy_range: Any = None
+    wanted: Needs, model: CostModel, cuts: Sequence[int], nets: Sequence[Array], *, shared: bool = False
 ) -> Allocation:
     """Divide the energies at given edges, with the cheapest of several numbers of uses in each slice."""
     made = []
     for uses, events in wanted.events.items():
         parts = _between(events > 0, cuts, uses)
         rows = _rows_of(wanted, model, parts)
-        rows = rows if energy_range is None else _wider(rows, energy_range)
-        parts = replace(parts, index=_best_of(rows, nets, parts.number))
+        parts = replace(parts, index=_best_of(rows, nets, parts.number, shared))
         made.append(_allocation(rows, parts, (len(wanted), len(cuts) - 1)))
-    best = np.argmin([one.seconds for one in made], axis=0)[None]
+    times = np.array([one.seconds for one in made])
+    best = np.broadcast_to(
+        (times.sum(axis=1, keepdims=True) if shared else times).argmin(axis=0)[None], times[:1].shape
+    )
     every = {field.name: np.array([getattr(one, field.name) for one in made]) for field in fields(Allocation)}
     return Allocation(**{name: np.take_along_axis(values, best, axis=0)[0] for name, values in every.items()})
 
 
-def _wider(rows: _Rows, energy_range: Any) -> _Rows:
-    """Give the spectrum of each pointing other ends: one pair for all, or an array of each end."""
-    if isinstance(energy_range, tuple) and len(energy_range) == 2 and all(np.ndim(end) == 1 for end in energy_range):
-        ends = [require_array("energy_range", end, "TeV", low=1e-12, high=1e12) for end in energy_range]
-    else:
-        ends = [np.array(end) for end in require_pair("energy_range", energy_range, "TeV")]
-    low, high = (np.broadcast_to(end, rows.low.shape) for end in ends)
-    bad = (low < 1e-6) | (low > rows.low * (1 + 1e-9)) | (rows.high * (1 - 1e-9) > high) | (high > 1e6)
-    if bad.any():
-        i = int(bad.argmax())
-        raise ArgumentError(
-            f"energy_range must hold all bins with a target, {rows.low[i]:g} to {rows.high[i]:g} TeV, and lie between "
-            f"1e-6 and 1e6 TeV, got {low[i]:g} to {high[i]:g}"
-        )
-    return rows._replace(low=low, high=high)
-
-
-def spectrum(
-    wanted: Needs, model: CostModel, *, index: float = 2.0, energy_range: Sequence[Any] | None = None
-) -> Allocation:
+def spectrum(wanted: Needs, model: CostModel, *, index: float = 2.0) -> Allocation:
     """
     Throw one spectrum with a given index.
 
@@ -395,9 +467,6 @@ def spectrum(
         Of the site.
     index : float
         Of E^-index.
-    energy_range : (float, float), optional
-        TeV, or one array for each end, shape (m,); by default the bins with a target at each pointing. It may reach
-        beyond them.
 
     Returns
     -------
@@ -407,11 +476,11 @@ def spectrum(
     Raises
     ------
     ArgumentError
-        If an argument is out of range, or the energies do not hold all bins with a target.
+        If an argument is out of range.
     """
     net = np.array([require_scalar("index", index, low=0, high=10)])
     require_kind("wanted", wanted, Needs)
-    return _divided(wanted, require_times(model), [0, wanted.edges.size - 1], [net], energy_range)
+    return _divided(wanted, require_times(model), [0, wanted.edges.size - 1], [net])
 
 # %% ../../nbs/plan/03_slices.ipynb #5d743c5b
 def floor_seconds(wanted: Needs, model: CostModel, *, steepest: float = 4.0) -> Array:
@@ -450,7 +519,7 @@ def _least(wanted: Needs, model: CostModel, steepest: float) -> tuple[Array, Arr
     low, high = wanted.edges[:-1], wanted.edges[1:]
     moment = integral(low, high, index - site.energy_power) / integral(low, high, index)
     constant, slope = _times(site, [[uses] for uses in wanted.events])
-    events = np.array(list(wanted.events.values()))
+    events = np.array(list(wanted.events.values())) * wanted.bend(index)
     times = events * (constant + slope * moment)[:, None]
     best = times.argmin(axis=0)[None]
     return np.take_along_axis(events, best, axis=0)[0], np.take_along_axis(times, best, axis=0)[0]
@@ -460,18 +529,20 @@ def best_index(
     wanted: Needs,
     model: CostModel,
     *,
-    energy_range: Sequence[float] | None = None,
     bounds: Sequence[float] = BOUNDS,
+    shared: bool = False,
 ) -> Allocation:
     """
     Throw one spectrum with the cheapest index.
 
     Parameters
     ----------
-    wanted, model, energy_range
+    wanted, model
         As for `spectrum`.
     bounds : (float, float)
         Of the index.
+    shared : bool
+        One index and number of uses for all pointings.
 
     Returns
     -------
@@ -485,7 +556,7 @@ def best_index(
     """
     require_kind("wanted", wanted, Needs)
     nets = _nets(1, None, bounds)
-    return _divided(wanted, require_times(model), [0, wanted.edges.size - 1], nets, energy_range)
+    return _divided(wanted, require_times(model), [0, wanted.edges.size - 1], nets, shared=shared)
 
 # %% ../../nbs/plan/03_slices.ipynb #42626da2
 class _Table(NamedTuple):
@@ -501,31 +572,58 @@ def _spectra(edges: Array, gamma: float, power: float, times: tuple[Array, Array
     return times[0] * integral(lower, upper, gamma) + times[1] * integral(lower, upper, gamma - power)
 
 
-def _fill(table: _Table, ratio: Array, spectra: Array, number: int) -> None:
+class _Shared:
+    """Adds up the time of all pointings, each of which throws its own bins only."""
+
+    def __init__(self, wanted: Needs) -> None:
+        self.first, self.last = wanted.span
+        self.widest = _widest(wanted)
+        self._before = np.zeros((0, len(wanted)))
+
+    def __call__(self, b: int, cost: Array) -> Array:
+        """Return the time of the slices that end with bin b, shape (b + 1, 1), from those per etendue, (b + 1, m)."""
+        own = np.maximum(np.arange(b + 1)[:, None], np.minimum(self.first, b))
+        here = np.where(self.first > b, 0.0, np.take_along_axis(cost * self.widest[b], own, axis=0))
+        if b:
+            here[:b] = np.where(self.last < b, self._before, here[:b])
+            here[b] = np.where(self.last < b, 0.0, here[b])
+        self._before = here
+        return here.sum(axis=1, keepdims=True)
+
+
+def _widest(wanted: Needs) -> list[Array]:
+    """Return the etendue of the slices by last bin, (b + 1, m) by first bin."""
+    disc, cone = (np.where(wanted.asked, part, 0.0).T for part in (wanted.disc, wanted.cone))
+    ends = range(len(disc))
+    return [np.maximum.accumulate(disc[b::-1])[::-1] * np.maximum.accumulate(cone[b::-1])[::-1] for b in ends]
+
+
+def _fill(table: _Table, ratio: Array, spectra: Array, number: int, shared: _Shared | None) -> None:
     """Take in one number of uses and index; `ratio` is q/I, shape (n, m)."""
     largest = np.zeros_like(ratio)
     for b, of_bin in enumerate(ratio):
         np.maximum(largest[: b + 1], of_bin, out=largest[: b + 1])
         cost = largest[: b + 1] * spectra[: b + 1, b, None]
+        cost = cost if shared is None else shared(b, cost)
         np.copyto(table.choice[b], number, where=cost < table.seconds[b])
         np.minimum(table.seconds[b], cost, out=table.seconds[b])
 
 
-def _table(wanted: Needs, model: CostModel, net: Array) -> _Table:
-    """Find the cheapest number of uses and index of every slice."""
-    edges, (m, n) = wanted.edges, wanted.disc.shape
+def _table(wanted: Needs, model: CostModel, net: Array, shared: bool) -> _Table:
+    """Find the cheapest number of uses and index of every slice, of each pointing or of all together."""
+    edges, slopes, (m, n) = wanted.edges, wanted.slopes.T, wanted.disc.shape
+    total, m = (_Shared(wanted), 1) if shared else (None, m)
     table = _Table([np.full((b + 1, m), np.inf) for b in range(n)], [np.zeros((b + 1, m), np.int32) for b in range(n)])
     for u, (uses, events) in enumerate(wanted.events.items()):
-        per_area, times = np.ascontiguousarray((events / wanted.etendue).T), _times(model, uses)
+        per_area, times = np.ascontiguousarray((events / wanted.etendue * wanted.own_share).T), _times(model, uses)
         for g, gamma in enumerate(net):
-            ratio = per_area / integral(edges[:-1], edges[1:], gamma)[:, None]
-            _fill(table, ratio, _spectra(edges, gamma, model.energy_power, times), u * net.size + g)
-    for part in (wanted.disc, wanted.cone):
-        widest = np.where(wanted.asked, part, 0.0).T
-        for b in range(n):
-            table.seconds[b] *= np.maximum.accumulate(widest[: b + 1][::-1], axis=0)[::-1]
-    if not wanted.asked.all():
-        _trim(table, wanted.asked.T)
+            ratio = per_area / integral(edges[:-1, None], edges[1:, None], gamma - slopes)
+            _fill(table, ratio, _spectra(edges, gamma, model.energy_power, times), u * net.size + g, total)
+    if not shared:
+        for seconds, etendue in zip(table.seconds, _widest(wanted), strict=True):
+            seconds *= etendue
+        if not wanted.asked.all():
+            _trim(table, wanted.asked.T)
     return table
 
 
@@ -564,11 +662,11 @@ def _chosen(
     """Collect the slices that the programme chose."""
     uses, parts = list(wanted.events), []
     for s, (table, net) in enumerate(zip(tables, nets, strict=True)):
-        first, last = places[:, s], places[:, s + 1]
+        first, last = (np.broadcast_to(ends, len(asked)) for ends in places[:, s : s + 2].T)
         for m in np.flatnonzero(last > first):
             a, b = first[m], last[m]
             if (bins := np.flatnonzero(asked[m, a:b])).size:
-                u, g = divmod(int(table.choice[b - 1][a, m]), net.size)
+                u, g = divmod(int(table.choice[b - 1][a, min(m, len(places) - 1)]), net.size)
                 parts.append((m, s, a + bins[0], a + bins[-1] + 1, uses[u], net[g]))
     return _Parts(*map(np.array, zip(*parts, strict=True)))
 
@@ -580,6 +678,7 @@ def cheapest_slices(
     slices: int,
     index: float | Sequence[float | None] | None = None,
     bounds: Sequence[float] = BOUNDS,
+    shared: bool = False,
 ) -> Allocation:
     """
     Divide the energies into the cheapest slices.
@@ -596,6 +695,9 @@ def cheapest_slices(
         Fixed index of all slices, or of each; None leaves it free.
     bounds : (float, float)
         Of a free index.
+    shared : bool
+        The same slices (edges, indices and uses) for all pointings, as one production can run them; each pointing
+        throws those of its own energies, in its own number.
 
     Returns
     -------
@@ -611,13 +713,14 @@ def cheapest_slices(
     site, count = require_times(model), require_whole("slices", slices, 1, wanted.edges.size - 1)
     nets, asked = _nets(count, index, bounds), wanted.asked
     made = {net.tobytes(): net for net in nets}
-    by_net = {key: _table(wanted, site, net) for key, net in made.items()}
+    by_net = {key: _table(wanted, site, net, shared) for key, net in made.items()}
     tables = [by_net[net.tobytes()] for net in nets]
-    parts = _chosen(wanted, tables, nets, _programme(tables, asked), asked)
+    places = _programme(tables, np.atleast_2d(asked.any(axis=0)) if shared else asked)
+    parts = _chosen(wanted, tables, nets, places, asked)
     rows = _rows_of(wanted, site, parts)
     free = np.array([net.size > 1 for net in nets])[parts.number]
-    net = max(nets, key=len)
-    refined = np.where(free, _refined(rows, parts.index, (net[0], net[-1])), parts.index)
+    net, group = max(nets, key=len), parts.number if shared else None
+    refined = np.where(free, _refined(rows, parts.index, (net[0], net[-1]), group), parts.index)
     return _allocation(rows, replace(parts, index=refined), (len(wanted), count))
 
 # %% ../../nbs/plan/03_slices.ipynb #a386bca6
@@ -628,13 +731,14 @@ def given_slices(
     *,
     index: float | Sequence[float | None] | None = None,
     bounds: Sequence[float] = BOUNDS,
+    shared: bool = False,
 ) -> Allocation:
     """
     Divide the energies at given borders.
 
     Parameters
     ----------
-    wanted, model, index, bounds
+    wanted, model, index, bounds, shared
         As for `cheapest_slices`.
     borders : sequence of float
         Energies in TeV between the slices, increasing; each an edge of a bin.
@@ -651,7 +755,7 @@ def given_slices(
     """
     require_kind("wanted", wanted, Needs)
     cuts = _cuts(wanted.edges, borders)
-    return _divided(wanted, require_times(model), cuts, _nets(len(cuts) - 1, index, bounds))
+    return _divided(wanted, require_times(model), cuts, _nets(len(cuts) - 1, index, bounds), shared=shared)
 
 
 def _cuts(edges: Array, borders: Sequence[float]) -> list[int]:

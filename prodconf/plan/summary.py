@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
+from numpy.typing import ArrayLike
 
 from ..core.drawing import counted, number, span
 from ..limits.pilots import PilotLimits
@@ -24,8 +25,11 @@ from ..precision.pilots import PilotStatistics, Requirement, number_of_events
 __all__ = ['statistics_table', 'ProductionPlan', 'summarise']
 
 # %% ../../nbs/plan/05_summary.ipynb #42ca920d
-def _statistics_rows(pilot: PilotStatistics, need: Requirement, ranges: dict[str, float]) -> list[dict]:
+def _statistics_rows(
+    pilot: PilotStatistics, need: Requirement, ranges: dict[str, float], lost: ArrayLike
+) -> list[dict]:
     """Return a row for each energy bin of one pilot."""
+    shares = np.broadcast_to(lost, pilot.n_passed.shape)
     events = number_of_events(pilot.density, pilot.index, **ranges)
     bound = np.where(np.isfinite(pilot.density_bound), pilot.density_bound, np.inf)
     bounds = number_of_events(bound, pilot.index, **ranges)
@@ -47,6 +51,7 @@ def _statistics_rows(pilot: PilotStatistics, need: Requirement, ranges: dict[str
             "n_required": events[j],
             "n_required_bound": bounds[j],
             "status": "below_limit" if pilot.requested[j] and not need.held[j] else str(pilot.status[j]),
+            "lost_share": shares[j],
             "decided_by": str(pilot.decided_by[j]) or "none",
             "decides": j == need.deciding_bin,
         }
@@ -55,7 +60,11 @@ def _statistics_rows(pilot: PilotStatistics, need: Requirement, ranges: dict[str
 
 
 def statistics_table(
-    pilots: Sequence[PilotStatistics], needs: Sequence[Requirement], ranges: Sequence[dict[str, float]]
+    pilots: Sequence[PilotStatistics],
+    needs: Sequence[Requirement],
+    ranges: Sequence[dict[str, float]],
+    *,
+    lost: Sequence[ArrayLike] | None = None,
 ) -> QTable:
     """
     Return the energy bins of all pilots as a table.
@@ -64,15 +73,19 @@ def statistics_table(
     ----------
     pilots, needs, ranges : sequences of one length
         Statistics, requirement, and thrown ranges (arguments of `number_of_events`) of each pilot.
+    lost : sequence of array_like, optional
+        Bound of the share of each bin's own triggers that disc and cone of the production cut there.
 
     Returns
     -------
     astropy.table.QTable
         `n_required` is the number of events of the *whole* thrown spectrum in the pilot's ranges with which this
-        bin reaches the target: NaN where undetermined. `n_required_bound` suffices at 95 %. The status "below_limit"
+        bin reaches the target: NaN where undetermined. `n_required_bound` suffices at 95 %. `lost_share` is NaN where
+        the loss is not known. The status "below_limit"
         marks bins of the target's range that reach below the energy limit of the production.
     """
-    rows = [row for p, n, r in zip(pilots, needs, ranges, strict=True) for row in _statistics_rows(p, n, r)]
+    shares = [np.nan] * len(pilots) if lost is None else lost
+    rows = [row for one in zip(pilots, needs, ranges, shares, strict=True) for row in _statistics_rows(*one)]
     units = {"zenith": u.deg, "azimuth": u.deg, "energy_min": u.TeV, "energy_max": u.TeV, "effective_area": u.m**2}
     return rows_to_table(rows, units)
 
@@ -243,26 +256,50 @@ def _weak(plan: ProductionPlan) -> list[str]:
 
 # %% ../../nbs/plan/05_summary.ipynb #8a327307
 def _cheapest(plan: ProductionPlan) -> list[str]:
-    """Say what the proposed production costs, what it saves, what decides, and what more pilots would buy."""
+    """Say what the proposed production costs, what it is compared with, and what decides."""
     if (proposal := plan.proposal) is None:
         words = "No division over energies is proposed, for the pilots determine no number of events."
         return [words] if plan.configuration.cost is not None else []
-    today, proposed = proposal.hours
-    most, needed = counted(int(proposal.slices["slice"].max()) + 1, "slice"), proposal.needed
-    blind = any(one.blind.any() for one in proposal.pointings.needs.values())
-    left = " (for bins of which they say nothing, nothing is thrown)" if blind else ""
-    longest = proposal.jobs["cpu_hours"].to_value(u.h).max()
+    return [_steps(plan, proposal), _kept(plan, proposal), *_priceless(proposal)]
+
+
+def _steps(plan: ProductionPlan, proposal: Proposal) -> str:
+    """Say what the slices cost, and what one spectrum would at the same energies, for the same targets."""
+    hours = dict(zip(proposal.comparison["name"], proposal.comparison["cpu_hours"].to_value(u.h), strict=True))
+    proposed, usual = hours["discs of their own"], hours["energies of the targets"]
+    longest, slices = proposal.jobs["cpu_hours"].to_value(u.h).max(), int(proposal.slices["slice"].max()) + 1
+    allocation, shared = plan.configuration.allocation, ""
+    if len(proposal.pointings.known) > 1 and (allocation is None or allocation.shared):
+        shared = f", the same at all pointings (slices of its own at each would take {number(proposal.free_hours)})"
+    return (
+        f"Divided into {counted(slices, 'slice')} of energy{shared}, this takes {number(proposed)} CPU-hours in "
+        f"{number(len(proposal.jobs))} jobs of at most {longest:.3g} h. At the same energies, for the same targets "
+        f"and confidence, one spectrum E^-{plan.configuration.spectral_index:g} takes {number(usual)}, one with its "
+        f"best index {number(hours['best index'])}: a saving of {1 - proposed / usual:.0%}. Thrown bin by bin, each "
+        f"alone on its own disc, the targets would take {number(proposal.floor_hours)}."
+    )
+
+
+def _kept(plan: ProductionPlan, proposal: Proposal) -> str:
+    """Say what is kept, what the targets need, and what a larger pilot is worth."""
+    needed = proposal.needed
     beyond = ", beyond the pilots not even these" if np.any(plan.production["outside_pilots"]) else ""
-    return [
-        f"Divided into {most} of energy this takes {number(proposed)} CPU-hours in {number(len(proposal.jobs))} jobs "
-        f"of at most {longest:.3g} h, where one spectrum E^-{plan.configuration.spectral_index:g} over the pilots' "
-        f"energies takes {number(today)}: a saving of {1 - proposed / today:.0%}, for energies without a target are "
-        f"left out too. The least that is possible is {number(proposal.floor_hours)}.",
-        f"It keeps all targets that the pilots determine{left} at a pointing with "
-        f"{100 * proposal.confidence:g} %{beyond}. The targets themselves need {number(needed.value)} CPU-hours "
-        f"({number(needed.low)} to {number(needed.high)}), and with {LARGER} times the pilot events "
-        f"{number(proposal.larger_pilot_hours)} would keep them. " + _costliest(proposal),
-    ]
+    return (
+        f"It keeps all targets that the pilots determine at a pointing with {100 * proposal.confidence:g} %{beyond}. "
+        f"The targets alone need {number(needed.value)} CPU-hours ({number(needed.low)} to {number(needed.high)}); "
+        f"with {LARGER} times the pilot events {number(proposal.larger_pilot_hours)} would keep them. "
+        + _costliest(proposal)
+    )
+
+
+def _priceless(proposal: Proposal) -> list[str]:
+    """Name the pointings whose pilots cannot carry a price."""
+    zenith = proposal.pointings.zenith
+    if not (weak := proposal.pointings.weak):
+        return []
+    worst = max(weak, key=lambda one: one.factor)
+    where = counted(len(weak), "pointing")
+    return [f"There is no price for {where}, first at zenith {zenith[worst.pointing]:.3g}°: {worst}."]
 
 
 def _costliest(proposal: Proposal) -> str:
@@ -273,6 +310,25 @@ def _costliest(proposal: Proposal) -> str:
         hours[pair] = hours.get(pair, 0.0) + float(one)
     (low, high), most = max(hours.items(), key=lambda item: item[1])
     return f"The bin {low:.3g}–{high:.3g} TeV decides over {most / sum(hours.values()):.0%} of it, more than any other."
+
+
+def _cuts(plan: ProductionPlan) -> list[str]:
+    """Say how much of its own triggers a bin of the target loses at most."""
+    if plan.statistics is None:
+        return []
+    rows = plan.statistics[np.isin(plan.statistics["status"], ("not_requested", "below_limit"), invert=True)]
+    shares = np.asarray(rows["lost_share"])
+    if not (known := np.isfinite(shares)).any():
+        return []
+    words = f"Disc and cone cut at most {shares[known].max():.2g} of the triggers of any bin of the target"
+    if not known.all():
+        unknown = rows[~known]
+        low, high = unknown["energy_min"].to_value(u.TeV).min(), unknown["energy_max"].to_value(u.TeV).max()
+        words += (
+            f"; what bins within {low:.3g}–{high:.3g} TeV lose beyond the thrown range is not known for "
+            f"{int((~known).sum())} of {len(rows)} bins of the pilots"
+        )
+    return [f"{words} ({100 * plan.configuration.confidence:g} %)."]
 
 # %% ../../nbs/plan/05_summary.ipynb #5bc44ebc
 def summarise(plan: ProductionPlan) -> list[str]:
@@ -289,7 +345,7 @@ def summarise(plan: ProductionPlan) -> list[str]:
         What to simulate; how many events; what decided the number; the cheapest way, if showers have a cost; what the
         pilots do not determine.
     """
-    sentences = [_what(plan), _how_many(plan), _decided(plan), *_cheapest(plan)]
+    sentences = [_what(plan), _how_many(plan), _decided(plan), *_cheapest(plan), *_cuts(plan)]
     outside = int(np.sum(plan.production["outside_pilots"]))
     open_points = _blind(plan) + _beyond(plan) + _weak(plan)
     if outside:

@@ -139,7 +139,7 @@ def _slices(truth: Truth, planned: _Planned, divided: Allocation) -> Slices:
         point=column("point"),
         energy_min=column("energy_min"),
         energy_max=column("energy_max"),
-        gamma=-column("spectral_index"),
+        gamma=column("spectral_index"),
         n_use=column("n_use").astype(np.int64),
         radius=column("core_scatter_radius"),
         viewcone=column("viewcone"),

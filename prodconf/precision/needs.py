@@ -256,6 +256,16 @@ class PointNeeds:
         more = replace(bins, n_effective=bins.n_effective * factor, n_passed=bins.n_passed * factor)
         return self.events * _sure(replace(self._discs, bins=more), self.held & ~self.blind, self.confidence)
 
+    @property
+    def index(self) -> float:
+        """Spectral index of the pilots."""
+        return self._discs.bins.pilots[0].index
+
+    @property
+    def slope(self) -> Array:
+        """Power of the energy that the effective area goes with around each bin, shape (m, b)."""
+        return self._discs.matrix @ self._discs.bins.slope
+
     def bend(self, index: ArrayLike, rows: Any = slice(None)) -> Array:
         """Return by how much needs grow where a bin is thrown with another index than the pilots', for some rows."""
         slope, low, high = (self._discs.matrix @ self._discs.bins.slope)[rows], self.edges[:-1], self.edges[1:]

@@ -18,8 +18,8 @@ from ..core.errors import ArgumentError, ProdconfError
 from ..events.dl2 import DL2File
 from ..jobs.cost import CostModel, cost_entry, read_cost_model
 from ..plan.configuration import PlanConfiguration, Slicing
-from ..plan.main_job import thrown_ranges
-from ..plan.pointings import places_of_pilots, production_limits, production_ranges
+from ..plan.main_job import limits_request, production_at, thrown_ranges
+from ..plan.pointings import places_of_pilots, production_ranges, target_bins
 from ..plan.proposal import Band, Pointings, hours_band, least_hours, pointings_of
 from prodconf.plan.slices import (
     Allocation,
@@ -57,8 +57,8 @@ class AllocationStudy:
     settings : StudySettings
         With the pilot, target, slices, index, cost model, confidence, radius and cone (of all slices), and the uses of
         a shower in the slice that takes the most time, that were taken.
-    wanted, bent : Needs
-        Thrown events that the bins need for that, with the pilots' spectrum within each bin and with the slices' own.
+    wanted : Needs
+        Thrown events that the bins need for that.
     today, proposed : Allocation
         One spectrum over all energies, and the slices; scaled to the budget, if there is one.
     today_index : float
@@ -82,7 +82,6 @@ class AllocationStudy:
 
     settings: StudySettings
     wanted: Needs
-    bent: Needs
     today: Allocation
     proposed: Allocation
     today_index: float
@@ -102,8 +101,7 @@ class AllocationStudy:
 
     def ratio(self, allocation: Allocation) -> Array:
         """Return the uncertainty over target that each bin reaches; NaN where nothing is asked."""
-        own = self.bent if allocation is self.proposed else self.wanted
-        needed, thrown = needed_by(allocation, own), allocation.events_per_bin(self.edges)[0]
+        needed, thrown = needed_by(allocation, self.wanted), allocation.events_per_bin(self.edges)[0]
         return np.sqrt(np.divide(needed, thrown, out=np.full(needed.shape, np.nan), where=needed > 0))
 
     @property
@@ -138,7 +136,8 @@ def needed_by(allocation: Allocation, wanted: Needs) -> Array:
     found = np.zeros(wanted.edges.size - 1)
     for s in np.flatnonzero(allocation.n_events[0] > 0):
         bins = slice(int(allocation.first[0, s]), int(allocation.last[0, s]))
-        found[bins] = wanted.events[int(allocation.n_use[0, s])][0, bins]
+        events = wanted.events[int(allocation.n_use[0, s])] * wanted.bend(allocation.index[0, s])
+        found[bins] = events[0, bins]
     return found
 
 # %% ../../nbs/studies/06_allocation.ipynb #2186fa14
@@ -233,7 +232,7 @@ def plot_allocation_study(study: AllocationStudy) -> Figure:
     figure, axes = new_axes()
     lines = {"one spectrum": (study.today, "C3", 1.2), "slices": (study.proposed, "k", 2.0)}
     if study.best is None:
-        needed = needed_by(study.proposed, study.bent)
+        needed = needed_by(study.proposed, study.wanted)
         curves = {name: one.events_per_bin(study.edges)[0] for name, (one, *_) in lines.items()}
         least = float(needed[needed > 0].min()) / 100
         axes.stairs(_positive(needed), study.edges, baseline=least, fill=True, color="C0", label="needed")
@@ -322,21 +321,21 @@ def _pointing(
 ) -> tuple[Pointings, tuple[str, ...]]:
     """Say what the bins need at the place of a pilot."""
     places = places_of_pilots([pilot], "nearest")
-    production, _ = production_limits(plan.limits, places)
+    production = production_at(plan, places)
     ranges = {
         name: np.where(np.isfinite(values), values, thrown[name])
         for name, values in production_ranges(production).items()
     }
     how = plan.configuration.allocation or Slicing()
     how = how.model_copy(update={"n_use": n_use}) if n_use else how
-    confidence = plan.configuration.confidence
-    found, _, notes = pointings_of([pilot], [], places, ranges, how=how, confidence=confidence)
+    target = target_bins([pilot], plan.pilots, places, how=how, request=limits_request(plan.configuration))
+    found, _ = pointings_of(target, places, ranges, how=how)
     if not found.known.size:
         raise ArgumentError(
             f"target must be known in one energy bin at least, but the pilot {pilot.source} has no events in its bins "
             f"from {ranges['energy_min'][0]:.3g} to {ranges['energy_max'][0]:.3g} TeV"
         )
-    return found, notes
+    return found, target.bins.notes
 
 
 def _slices(wanted: Needs, model: CostModel, taken: StudySettings) -> Allocation:
@@ -347,7 +346,8 @@ def _slices(wanted: Needs, model: CostModel, taken: StudySettings) -> Allocation
         first, last = 0, wanted.edges.size - 1
     bins = slice(first, last)
     events = {uses: one[:, bins] for uses, one in wanted.events.items()}
-    inner = Needs(wanted.edges[first : last + 1], events, wanted.disc[:, bins], wanted.cone[:, bins])
+    inner = Needs(wanted.edges[first : last + 1], events, wanted.disc[:, bins], wanted.cone[:, bins], wanted.ends)
+    inner = replace(inner, index=wanted.index, slope=wanted.slopes[:, bins])
     index: Any = None if taken.index == "free" else taken.index
     found = cheapest_slices(inner, model, slices=count, index=index)
     there = found.n_events > 0
@@ -381,7 +381,7 @@ def allocation_study(pilots: StudyPilots, settings: StudySettings = AS_PLANNED) 
     target = evaluation.target if np.isfinite(evaluation.target) else None
     remarks = [*notes, *remarks, *_remarks(pointing), *limits_remarks(pilots, plan.configuration)]
     study = _divided(pilots, pointing, model, replace(taken, pilot=name, target=target))
-    advice = _advice(file, pilots.counts[name][0], study.proposed, model, float(pointing.radius[0, 0]))
+    advice = _advice(file, pilots.counts[name][0], study.proposed, model, _widest(pointing)[0])
     return replace(study, advice=advice, notes=tuple(dict.fromkeys(remarks)))
 
 
@@ -391,39 +391,40 @@ def _remarks(pointing: Pointings) -> list[str]:
     bins = zip(one.edges[:-1][one.blind[0]], one.edges[1:][one.blind[0]], strict=True)
     gaps = ", ".join(f"{low:.3g}–{high:.3g}" for low, high in bins)
     words = [f"The pilot has too few events in {gaps} TeV; nothing is thrown for the target there."] if gaps else []
-    radius, cone = pointing.radius[0, 0], pointing.viewcone[0, 0]
+    radius, cone = _widest(pointing)
     return [
         *words,
-        f"All slices have the disc of {radius:.4g} m and the cone of {cone:.3g}° that the plan takes for all energies; "
-        "the plan itself gives each slice its own, and may be cheaper.",
+        f"Each slice has the disc and the cone of its own energies, at most {radius:.4g} m and {cone:.3g}°.",
     ]
+
+
+def _widest(pointing: Pointings) -> tuple[float, float]:
+    """Return the largest radius (m) and view cone (deg) of the bins with a target."""
+    asked = next(iter(pointing.needs.values())).events[0] > 0
+    return float(pointing.radius[0, asked].max()), float(pointing.viewcone[0, asked].max())
 
 
 def _divided(pilots: StudyPilots, pointing: Pointings, model: CostModel, taken: StudySettings) -> AllocationStudy:
     """Divide the energies, and spend the budget."""
     wanted, index = pointing.wanted(), pilots.configuration.spectral_index
-    found = _slices(wanted, model, taken)
-    bent = pointing.wanted(thrown=found)
-    own = resized(found, bent, model)
-    estimate = resized(own, pointing.wanted(None, thrown=own), model)
-    ends = np.array([file.energy_range for file, _ in pilots.inputs.files])
-    single = spectrum(wanted, model, index=index, energy_range=(float(ends[:, 0].min()), float(ends[:, 1].max())))
+    own = _slices(wanted, model, taken)
+    estimate = resized(own, pointing.wanted(None), model)
+    single = spectrum(wanted, model, index=index)
     hours = float(single.seconds.sum() / 3600), float(own.seconds.sum() / 3600)
     floor, factors, best = least_hours(pointing, model, own), (1.0, 1.0), None
     if taken.budget is not None:
         (single, before), (own, after) = (scaled(one, taken.budget) for one in (single, own))
-        factors, best = (before, after), best_uncertainties(bent, model, taken.budget)[1][0]
+        factors, best = (before, after), best_uncertainties(wanted, model, taken.budget)[1][0]
     return AllocationStudy(
         settings=replace(
             taken,
             cost=cost_entry(model),
             confidence=next(iter(pointing.needs.values())).confidence,
-            radius=float(pointing.radius[0, 0]),
-            viewcone=float(pointing.viewcone[0, 0]),
+            radius=_widest(pointing)[0],
+            viewcone=_widest(pointing)[1],
             n_use=int(own.n_use[0, own.seconds[0].argmax()]),
         ),
         wanted=wanted,
-        bent=bent,
         today=single,
         proposed=own,
         today_index=index,

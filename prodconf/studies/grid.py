@@ -17,7 +17,8 @@ from ..core.checks import require_pair, require_scalar, require_whole
 from ..core.drawing import amount, new_axes, with_error
 from ..core.errors import ArgumentError
 from ..jobs.cost import read_cost_model, simulation_cost
-from ..plan.pointings import Places, plan_points
+from ..plan.main_job import production_at
+from ..plan.pointings import Places
 from ..plan.summary import ProductionPlan
 from ..sky.interpolation import Outside
 from ..sky.pointing_sets import sky_area, uniform_density
@@ -133,8 +134,7 @@ def _pointings(taken: StudySettings, plan: ProductionPlan, outside: Outside) -> 
         raise ArgumentError(f"density must give at most {MOST_POINTS} pointings in the window, got {expected:.3g}")
     places = uniform_density(density, zenith=zenith, azimuth=azimuth)
     where = Places(*places, np.full(places[0].size, taken.nsb_level), outside)
-    rows, _ = plan_points(plan.limits, plan.evaluations, plan.requirements, where, n_use=taken.n_use)
-    return rows
+    return production_at(plan, where, n_use=taken.n_use)
 
 
 def _totals(rows: QTable, plan: ProductionPlan, taken: StudySettings) -> tuple[float, float]:

@@ -32,7 +32,7 @@ from prodconf.limits.pilots import (
 )
 from ..limits.tails import EventRows
 from ..plan.configuration import PlanConfiguration
-from ..plan.main_job import PlanInputs, open_inputs, plan_sub_arrays, resolve_configuration
+from ..plan.main_job import PlanInputs, limits_request, open_inputs, plan_sub_arrays, resolve_configuration
 from ..plan.summary import ProductionPlan
 from ..precision.counts import EventCounts, count_events
 from ..precision.energy import EnergyEstimate, energy_estimate
@@ -111,7 +111,7 @@ class TriggerTails:
 
 # %% ../../nbs/studies/01_pilots.ipynb #0310dae9
 def trigger_tails(
-    group: PilotGroup, summary: FileSummary, sub_array: SubArray, label: str, configuration: PlanConfiguration
+    group: PilotGroup, summary: FileSummary, sub_array: SubArray, label: str, request: LimitRequest
 ) -> TriggerTails:
     """
     Put the triggers of one sub-array in order.
@@ -124,12 +124,11 @@ def trigger_tails(
     sub_array : SubArray
     label : str
         What the sub-array is called in the summary.
-    configuration : PlanConfiguration
-        Of the plan, for its loss fraction and confidence.
+    request : LimitRequest
+        Of the plan.
     """
     tails = summary.tails[label]
     view = replace(summary, tails={sub_array.name: tails})
-    request = LimitRequest(configuration.loss_fraction, configuration.confidence)
     found = limits_of(group, view, [sub_array], request)
     return TriggerTails(found.pilots[0] if found.pilots else None, tails.events, found.empty.get(sub_array.name, ""))
 
@@ -144,15 +143,15 @@ def multiplicities(sub_array: SubArray) -> tuple[int, ...]:
     return tuple(sorted({*range(1, min(members, _MOST) + 1), sub_array.multiplicity}))
 
 
-def largest_loss(groups: Sequence[PilotGroup], n_tails: int, *, loss_fraction: float, memory: float) -> float:
+def largest_loss(groups: Sequence[PilotGroup], n_tails: float, *, loss_fraction: float, memory: float) -> float:
     """
     Return the largest loss fraction whose tails fit into memory.
 
     Parameters
     ----------
     groups : sequence of PilotGroup
-    n_tails : int
-        Sub-arrays times multiplicities.
+    n_tails : float
+        Sub-arrays times multiplicities; more where each energy bin has tails of its own.
     loss_fraction : float
         That of the plan, which is always kept.
     memory : float
@@ -317,20 +316,21 @@ Wanted = Mapping[str, SubArray]  # label of a sub-array with one of its multipli
 
 
 def _pilot_tails(
-    group: PilotGroup, wanted: Wanted, capacity: int, configuration: PlanConfiguration, cache: Any
+    group: PilotGroup, wanted: Wanted, capacity: int, request: LimitRequest, cache: Any
 ) -> dict[str, TriggerTails]:
     """Read the triggers of one pilot; anew with more room, where weights ask for it."""
     labelled = [replace(one, name=label) for label, one in wanted.items()]
-    request = LimitRequest(index=configuration.spectral_index)
 
     def answer(depth: int) -> dict[str, TriggerTails]:
         summary = summarise_files(group, labelled, request, capacity=depth, cache=cache)
-        return {label: trigger_tails(group, summary, one, label, configuration) for label, one in wanted.items()}
+        return {label: trigger_tails(group, summary, one, label, request) for label, one in wanted.items()}
 
     return deep_enough(answer, capacity)
 
 
-def _all_tails(inputs: PlanInputs, loss: float, cache: Any, progress: bool) -> dict[tuple[str, str, int], TriggerTails]:
+def _all_tails(
+    inputs: PlanInputs, request: LimitRequest, loss: float, *, cache: Any, progress: bool
+) -> dict[tuple[str, str, int], TriggerTails]:
     """Read the triggers of all pilots."""
     wanted = {
         f"{one.name}, multiplicity {m}": replace(one, multiplicity=m)
@@ -341,7 +341,7 @@ def _all_tails(inputs: PlanInputs, loss: float, cache: Any, progress: bool) -> d
     for group in shown_progress(inputs.groups, what="triggers", unit="pilot", show=progress):
         capacity = LimitRequest(loss_fraction=loss).capacity(group.n_triggers)
         name = place_name(group.point.zenith, group.point.azimuth, group.point.nsb_level)
-        for label, tails in _pilot_tails(group, wanted, capacity, inputs.configuration, cache).items():
+        for label, tails in _pilot_tails(group, wanted, capacity, request, cache).items():
             found[name, wanted[label].name, wanted[label].multiplicity] = tails
     return found
 
@@ -390,7 +390,10 @@ def read_pilots(
     checked, folder = resolve_configuration(configuration)
     require_positive("memory", require_scalar("memory", memory))
     inputs = open_inputs(checked, folder)
-    n_tails = sum(len(multiplicities(one)) for one in plan_sub_arrays(checked))
+    counts = _all_counts(inputs, progress)
+    request = limits_request(checked, [one for one, _ in counts.values()])
+    n_slices = 0 if request.slices is None else np.size(request.slices) - 1
+    n_tails = sum(len(multiplicities(one)) for one in plan_sub_arrays(checked)) * (3 + 2 * n_slices) / 3
     loss = largest_loss(inputs.groups, n_tails, loss_fraction=checked.loss_fraction, memory=memory)
-    triggers = _all_tails(inputs, loss, cache, progress)
-    return StudyPilots(inputs, folder.absolute(), triggers, _all_counts(inputs, progress), loss)
+    triggers = _all_tails(inputs, request, loss, cache=cache, progress=progress)
+    return StudyPilots(inputs, folder.absolute(), triggers, counts, loss)

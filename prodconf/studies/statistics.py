@@ -16,8 +16,8 @@ from ..core.checks import require_pair, require_scalar, require_whole
 from ..core.drawing import amount, log_axis, new_axes, with_error
 from ..core.errors import ArgumentError
 from ..jobs.cost import CostModel, SimulationCost, read_cost_model, simulation_cost
-from ..plan.main_job import thrown_ranges
-from ..plan.pointings import places_of_pilots, production_limits, production_ranges
+from ..plan.main_job import production_at, thrown_ranges
+from ..plan.pointings import places_of_pilots, production_ranges
 from ..plan.summary import ProductionPlan
 from ..precision.pilots import PilotStatistics, Requirement, disc_factors, number_of_events, requirement
 from .pilots import StudyPilots, TriggerTails, choose, evaluate
@@ -123,7 +123,7 @@ class _Thrown:
 
 def _planned(plan: ProductionPlan, pilot: PilotStatistics) -> dict[str, float]:
     """Return what the plan throws at the place of a pilot; NaN where it does not know."""
-    production, _ = production_limits(plan.limits, places_of_pilots([pilot], "nearest"))
+    production = production_at(plan, places_of_pilots([pilot], "nearest"))
     return {name: float(values[0]) for name, values in production_ranges(production).items()}
 
 

@@ -12,8 +12,8 @@ from prodconf.formulas.power_law import integral
 from prodconf.jobs.cost import CostModel
 from prodconf.jobs.runs import RunSettings
 from prodconf.plan.configuration import Slicing
-from prodconf.plan.proposal import Pointings, compare, hours_band, propose, slice_table
-from prodconf.plan.slices import cheapest_slices, floor_seconds, spectrum
+from prodconf.plan.proposal import Pointings, UsualProduction, compare, hours_band, propose, slice_table
+from prodconf.plan.slices import cheapest_slices, floor_seconds, spectrum, thrown_over
 from prodconf.precision.needs import PilotBins, ThrownRanges, needs_at
 from prodconf.sky.interpolation import PilotPoints, grid_weights
 
@@ -64,11 +64,16 @@ def pointings(counts, *, true=1.0, uses=(5,), radius=None, viewcone=None):
 MANY = np.full((2, 24), 400)
 
 
+def proposed(where, *, energy_range=(0.003, 330), **options):
+    """Propose a production for some pointings, beside one spectrum over an energy range on the same discs."""
+    return propose(where, MODEL, UsualProduction(where, energy_range), **options)
+
+
 # --- sums -------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("length", [{"showers_per_run": 700}, {"wall_time": "5 h"}])
 @pytest.mark.parametrize("uses", [(5,), (1, 5, 20)])
 def test_slices_and_jobs_add_up_to_the_last_event(length, uses):
-    made = propose(pointings(MANY, uses=uses), MODEL, energy_range=(0.003, 330), how=Slicing(slices=4, **length))
+    made = proposed(pointings(MANY, uses=uses), how=Slicing(slices=4, **length))
     table, jobs = made.slices, made.jobs
     for name in ("n_showers", "n_events"):
         by_hand = np.zeros(len(table), np.int64)
@@ -93,10 +98,10 @@ def test_every_bin_gets_what_it_needs_on_the_disc_of_its_slice():
     radius = 300 + 150 * np.log(CENTRE / 0.04)
     cone = 3 + 4 * np.exp(-CENTRE)  # the cone narrows where the disc widens
     where = pointings(MANY, radius=radius, viewcone=cone)
-    table = propose(where, MODEL, energy_range=(0.003, 330)).slices
+    table = proposed(where).slices
     needed = where.needs[5]
     for row in table:
-        low, high, gamma = row["energy_min"].value, row["energy_max"].value, -row["spectral_index"]
+        low, high, gamma = row["energy_min"].value, row["energy_max"].value, row["spectral_index"]
         held = (EDGES[:-1] > low * 0.999) & (EDGES[1:] < high * 1.001)
         assert row["core_scatter_radius"].to_value(u.m) == radius[held].max()
         assert row["viewcone"].to_value(u.deg) == cone[held].max()
@@ -117,7 +122,7 @@ def test_storage_counts_uses_and_events_that_pass():
 
 
 def test_plans_side_by_side():
-    made = propose(pointings(MANY), MODEL, energy_range=(0.003, 330))
+    made = proposed(pointings(MANY))
     found = compare({"now": made.slices, "half": made.slices[: len(made.slices) // 2]})
     assert found["saving"][0] == 0
     share = made.slices["cpu_hours"][len(made.slices) // 2 :].sum() / made.slices["cpu_hours"].sum()
@@ -130,19 +135,16 @@ def test_plans_side_by_side():
 # --- what is proposed -------------------------------------------------------------------------------------------------
 def test_a_proposal_lies_between_the_floor_and_today():
     where = pointings(MANY)
-    made = propose(where, MODEL, energy_range=(0.003, 330))
-    today, proposed = made.hours
-    assert made.floor_hours <= proposed < today
+    made = proposed(where)
+    usual, hours = made.hours
+    assert made.floor_hours <= hours < usual
     assert made.needed.low < made.needed.value < made.needed.high
-    assert made.needed.value < made.larger_pilot_hours < proposed
+    assert made.needed.value < made.larger_pilot_hours < hours
     np.testing.assert_allclose(made.floor_hours, floor_seconds(where.wanted(), MODEL).sum() / 3600)
 
 
 def test_several_uses_are_never_dearer_than_one_of_them():
-    costs = [
-        propose(pointings(MANY, uses=uses), MODEL, energy_range=(0.003, 330)).proposed.seconds.sum()
-        for uses in ((5,), (20,), (5, 20))
-    ]
+    costs = [proposed(pointings(MANY, uses=uses)).proposed.seconds.sum() for uses in ((5,), (20,), (5, 20))]
     assert costs[2] <= min(costs[:2]) * (1 + 1e-9)
 
 
@@ -152,18 +154,24 @@ def test_pointings_without_a_known_bin_are_left_out():
     mask = np.array([[False], [True]])
     emptied = replace(one, events=np.where(mask, one.events, 0.0), sure=np.where(mask, one.sure, 0.0))
     emptied = replace(emptied, held=one.held & mask)
-    made = propose(replace(where, needs={5: emptied}), MODEL, energy_range=(0.003, 330))
+    made = proposed(replace(where, needs={5: emptied}))
     assert set(made.slices["point"]) == {1}
     nothing = replace(emptied, events=0 * one.events)
     with pytest.raises(ProdconfError, match="needs must be known"):
-        propose(replace(where, needs={5: nothing}), MODEL, energy_range=(0.003, 330))
+        proposed(replace(where, needs={5: nothing}))
 
 
 def test_energies_of_today_hold_the_targets_and_are_those_of_each_pointing():
     low, high = np.array([0.003, 0.2]), np.array([330.0, 10.0])
-    made = propose(pointings(MANY), MODEL, energy_range=(low, high))
-    np.testing.assert_allclose(made.today.energy_min[:, 0], [0.003, EDGES[0]])
-    np.testing.assert_allclose(made.today.energy_max[:, 0], [330.0, EDGES[-1]])
+    made = proposed(pointings(MANY), energy_range=(low, high))
+    usual = UsualProduction(pointings(MANY), (low, high)).at_all_energies()
+    np.testing.assert_allclose(usual.ends[0], [0.003, EDGES[0]])
+    np.testing.assert_allclose(usual.ends[1], [330.0, EDGES[-1]])
+    names = ["all energies", "energies of the targets", "best index", "slices", "discs of their own"]
+    assert made.comparison["name"].tolist() == names
+    hours = made.comparison["cpu_hours"].value
+    assert (np.diff(hours) <= 1e-3 * hours[-1]).all()  # the last one has whole runs
+    assert made.comparison["saving"][1] == 0
 
 
 # --- bands ------------------------------------------------------------------------------------------------------------
@@ -201,15 +209,17 @@ def test_a_band_shrinks_with_the_pilot_and_has_its_estimate_inside():
 def test_one_spectrum_is_the_plans_own_number_at_its_pilots(small_plan):
     """At a pilot's pointing, on the plan's disc and energies, the estimate is the number of events of the plan."""
     from prodconf.plan.configuration import PRODUCTION
-    from prodconf.plan.pointings import places_of_pilots, plan_points, production_ranges
+    from prodconf.plan.main_job import limits_request
+    from prodconf.plan.pointings import places_of_pilots, plan_points, production_ranges, target_bins
     from prodconf.plan.proposal import pointings_of
 
     plan, _ = small_plan
-    places = places_of_pilots(plan.evaluations)
-    rows, _ = plan_points(plan.limits, plan.evaluations, plan.requirements, places)
+    places, request = places_of_pilots(plan.evaluations), limits_request(plan.configuration)
+    target = target_bins(plan.evaluations, plan.pilots, places, how=Slicing(), request=request)
+    rows, _ = plan_points(plan.limits, plan.evaluations, plan.requirements, places, target=target)
     assert set(rows["array_name"]) == {PRODUCTION}
     ranges = production_ranges(rows)
-    _, today, _ = pointings_of(plan.evaluations, plan.pilots, places, ranges)
+    _, today = pointings_of(target, places, ranges)
     for i in range(len(rows)):
         one = Pointings(
             *(values[[i]] for values in (places.zenith, places.azimuth, places.nsb_level)),
@@ -221,7 +231,7 @@ def test_one_spectrum_is_the_plans_own_number_at_its_pilots(small_plan):
             },
         )
         ends = float(ranges["energy_min"][i]), float(ranges["energy_max"][i])
-        found = spectrum(one.wanted(None), MODEL, index=plan.configuration.spectral_index, energy_range=ends)
+        found = spectrum(thrown_over(one.wanted(None), ends), MODEL, index=plan.configuration.spectral_index)
         np.testing.assert_allclose(found.n_events[0, 0], rows["n_events"][i], rtol=1e-5)
 
 
@@ -230,7 +240,14 @@ def test_a_plan_writes_the_slices_that_it_speaks_of(small_plan):
 
     plan, folder = small_plan
     written = QTable.read(folder / "allocation.ecsv")
-    assert written["n_events"].tolist() == plan.proposal.slices["n_events"].tolist()
+    known = written[: len(plan.proposal.slices)]
+    assert known["n_events"].tolist() == plan.proposal.slices["n_events"].tolist()
+    assert len(written) == len(known) + len(plan.proposal.undetermined) > len(known)
+    for row in written[len(known) :]:  # the slices of the others, and no number
+        same = known[known["slice"] == row["slice"]][0]
+        assert (row["spectral_index"], row["n_use"]) == (same["spectral_index"], same["n_use"])
+        assert row["n_events"] is np.ma.masked or np.ma.is_masked(row["n_events"])
+    assert any("There is no price for" in sentence for sentence in plan.summary)
     assert any("slices of energy" in sentence for sentence in plan.summary)
     assert "The cheapest way" in (folder / "report.html").read_text(encoding="utf-8")
 

@@ -25,6 +25,7 @@ from prodconf.plan.slices import (
     needs,
     scaled,
     spectrum,
+    thrown_over,
 )
 from prodconf.precision.pilots import pilot_statistics
 from prodconf.precision.targets import Metric
@@ -120,6 +121,51 @@ def problem(seed, n, m=1, uses=(1,), *, gaps=True, spread=2.0):
     base = rng.lognormal(8, spread, (m, n)) * asked
     events = {use: base * (1 + (use - 1) * rng.uniform(0, 0.3, n)) for use in uses}
     return edges, events, {"disc": rng.lognormal(12, 0.5, (m, n)), "cone": rng.lognormal(-3, 0.5, (m, n))}
+
+
+# ---- one set of slices for all pointings ----
+
+
+@pytest.mark.parametrize(
+    ("seed", "n", "m", "slices", "uses"), [(1, 6, 3, 2, (1,)), (2, 7, 4, 3, (1, 5)), (3, 5, 2, 5, (1,))]
+)
+def test_shared_slices_are_the_cheapest_for_all_pointings_together(seed, n, m, slices, uses):
+    edges, events, area = problem(seed, n, m, uses, gaps=False)
+    for one in events.values():
+        for i in range(m):
+            one[i, : i % 2] = 0  # pointings begin at other energies
+    wanted = needs(edges, events, **area)
+    made = cheapest_slices(wanted, SHARED, slices=slices, shared=True)
+    choices = [c for k in range(slices) for c in itertools.combinations(edges[1:-1], k)]
+    by_hand = [given_slices(wanted, SHARED, list(c), shared=True).seconds.sum() for c in choices]
+    assert made.seconds.sum() == pytest.approx(min(by_hand), rel=1e-3)  # the net of indices
+    assert made.seconds.sum() >= cheapest_slices(wanted, SHARED, slices=slices).seconds.sum() * (1 - 1e-9)
+    for s in range(slices):
+        there = made.n_events[:, s] > 0
+        for name in ("index", "n_use"):
+            assert np.ptp(getattr(made, name)[there, s], axis=0) == 0 if there.any() else True
+    gaps = made.energy_min[:, 1:] - made.energy_max[:, :-1]
+    assert np.allclose(gaps[np.isfinite(gaps)], 0)
+
+
+def test_one_pointing_shares_with_nobody():
+    edges, events, area = problem(4, 9, 1, (1, 5), gaps=False)
+    wanted = needs(edges, events, **area)
+    one, other = (cheapest_slices(wanted, SHARED, slices=3, shared=x) for x in (True, False))
+    assert one.seconds == pytest.approx(other.seconds, rel=1e-9)
+    assert np.array_equal(one.first, other.first)
+
+
+def test_outer_slices_reach_to_the_ends_of_their_pointing():
+    edges, events, area = problem(5, 8, 2, gaps=False)
+    wanted = thrown_over(
+        needs(edges, events, **area), (edges[0] * np.array([0.5, 0.8]), edges[-1] * np.array([1.5, 2]))
+    )
+    made = cheapest_slices(wanted, MODEL, slices=3, shared=True)
+    assert np.allclose(np.nanmin(made.energy_min, axis=1), edges[0] * np.array([0.5, 0.8]))
+    assert np.allclose(np.nanmax(made.energy_max, axis=1), edges[-1] * np.array([1.5, 2]))
+    thrown, asked = made.events_per_bin(edges), next(iter(wanted.events.values()))
+    assert (thrown >= asked * (1 - 1e-9)).all()
 
 
 # ---- the cheapest slices ----
@@ -346,7 +392,7 @@ def test_the_best_index_is_the_global_minimum(seed, n):
 
     truth = [min(search_index(seconds(m, uses), BOUNDS) for uses in events) for m in range(4)]
     assert found == pytest.approx(np.array(truth), rel=1e-5)
-    wider = best_index(wanted, SHARED, energy_range=(edges[0] / 3, min(edges[-1] * 2, 1e6)))
+    wider = best_index(thrown_over(wanted, (edges[0] / 3, min(edges[-1] * 2, 1e6))), SHARED)
     assert (wider.total_seconds >= found * (1 - 1e-9)).all()
 
 
@@ -444,7 +490,7 @@ def test_worked_numbers_of_the_real_file(real):
     def ratio(made):
         return made.total_seconds[0] / least
 
-    usual, from_40 = spectrum(real, MODEL, energy_range=(0.003, 330)), spectrum(real, MODEL)
+    usual, from_40 = spectrum(thrown_over(real, (0.003, 330)), MODEL), spectrum(real, MODEL)
     assert ratio(usual) == pytest.approx(28, rel=0.12)
     assert ratio(from_40) == pytest.approx(9.8, rel=0.12)
     assert ratio(usual) / ratio(from_40) == pytest.approx(28 / 9.8, rel=0.025)  # knows no area, only the rounding
@@ -658,8 +704,7 @@ def test_borders_are_checked(value):
        ["0.1", "100"], [0.1, 100] * u.s, [0.1, 100] * u.GeV, [1e-7, 100]],
 )  # fmt: skip
 def test_ranges_of_energy_are_checked(value):
-    refused("energy_range", spectrum, GOOD, MODEL, energy_range=value)
-    refused("energy_range", best_index, GOOD, MODEL, energy_range=value)
+    refused("energy_range", thrown_over, GOOD, value)
 
 
 @pytest.mark.parametrize("value", [*NUMBERS, 0.0, 1e31, 1e-31, [1.0]])

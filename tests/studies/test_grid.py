@@ -9,7 +9,8 @@ from scipy import integrate
 
 from prodconf.core.errors import ProdconfError
 from prodconf.events.groups import PilotGroup
-from prodconf.plan.pointings import grid_of_pilots, places_of_table, plan_grid, plan_points
+from prodconf.plan.main_job import production_at
+from prodconf.plan.pointings import places_of_table
 from prodconf.studies.grid import MOST_POINTS, grid_study, pilot_window
 from prodconf.studies.settings import StudySettings, plan_anew
 from prodconf.studies.statistics import statistics_study
@@ -68,13 +69,7 @@ def test_by_default_the_window_is_that_of_the_pilots(pilots):
 def test_totals_are_sums_over_the_points(pilots):
     study = grid_study(pilots, StudySettings(density=0.01))
     plan, own = plan_anew(pilots), study.plan.grid
-    rows, arrays = plan_points(
-        plan.limits,
-        plan.evaluations,
-        plan.requirements,
-        places_of_table(own),
-    )
-    assert len(arrays) == 2
+    rows = production_at(plan, places_of_table(own))
     assert study.n_events == pytest.approx(sum(float(x) for x in rows["n_events"]), rel=1e-12)
     assert study.sigma == pytest.approx(sum(float(x) for x in rows["n_events_sigma"]), rel=1e-12)
     assert study.bound == pytest.approx(sum(float(x) for x in rows["n_events_bound"]), rel=1e-12)
@@ -85,14 +80,8 @@ def test_totals_are_sums_over_the_points(pilots):
 
 def test_at_the_pilots_own_pointings_points_are_the_grid_of_the_plan(sample, pilots):
     plan = plan_anew(pilots)
-    wanted = plan_grid(plan.limits, plan.evaluations, plan.requirements, grid=grid_of_pilots(plan.limits))
-    production = wanted[wanted["array_name"] == "production"]
-    rows, _ = plan_points(
-        plan.limits,
-        plan.evaluations,
-        plan.requirements,
-        places_of_table(production),
-    )
+    production = plan.production
+    rows = production_at(plan, places_of_table(production))
     for column in rows.colnames:
         np.testing.assert_array_equal(np.asarray(rows[column]), np.asarray(production[column]), err_msg=column)
     own = shared.plan_once(sample).grid
@@ -138,12 +127,7 @@ def test_questions_are_those_of_the_plan(pilots):
         "multiplicity": 1,
     }
     study, plan = grid_study(pilots, StudySettings(density=0.004, **asked)), plan_anew(pilots, StudySettings(**asked))
-    rows, _ = plan_points(
-        plan.limits,
-        plan.evaluations,
-        plan.requirements,
-        places_of_table(study.plan.grid),
-    )
+    rows = production_at(plan, places_of_table(study.plan.grid))
     assert study.n_events == pytest.approx(float(rows["n_events"].sum()), rel=1e-12)
     assert study.n_events != pytest.approx(grid_study(pilots, StudySettings(density=0.004)).n_events, rel=1e-3)
 
