@@ -98,6 +98,20 @@ class EventData(Mapping[str, u.Quantity]):
             return u.Quantity(file.core_scatter_max, "m")
         raise KeyError(key)
 
+    def __eq__(self, other: object) -> bool:
+        """Say whether two are of one file, read with one normalisation."""
+        return isinstance(other, EventData) and other._file is self._file
+
+    __hash__ = None  # type: ignore[assignment]  # as of a dictionary
+
+    def __repr__(self) -> str:
+        """Show the keys, without reading the events."""
+        return f"{type(self).__name__}({self._file.path.name}: {', '.join(self._KEYS)})"
+
+    def copy(self) -> dict[str, u.Quantity]:
+        """Return everything as a dictionary of one's own."""
+        return dict(self)
+
 # %% ../nbs/calculate_statistical_errors_grid_point.ipynb #08b6d943
 def _in_counts(name: str, values: Any) -> Array:
     """Return counts with or without their unit."""
@@ -204,13 +218,12 @@ class StatisticalErrorEvaluator:
     ) -> None:
         require_axis(energy_axis, "energy_axis")
         self.metrics = as_metrics(metrics)
-        given = parse_grid_point(grid_point)
+        parse_grid_point(grid_point)
         self.energy_axis: Axis = energy_axis
         self.spectral_index = None if spectral_index is None else require_index(spectral_index)
         self.file_path = file_path
         self.file = DL2File(file_path, offset_max=offset_max, simulated_fraction=simulated_fraction)
-        place = merge_grid_points(given, _known_place(self.file), source=self.file.path.name)
-        self.grid_point = place.quantities()
+        self.grid_point = grid_point
         self.uncertainty_effective_area: dict[str, Any] | None = None
         self.energy_estimate: float | None = None
         self.sigma_energy: Array | None = None
@@ -218,6 +231,16 @@ class StatisticalErrorEvaluator:
         self.energy_threshold: u.Quantity | None = None
         self.metric_results: dict[str, Any] | None = None
         self._told: set[str] = set()
+
+    @property
+    def grid_point(self) -> tuple[u.Quantity | None, ...]:
+        """Energy, azimuth, zenith, background and offset; numbers, Quantities or None may be assigned."""
+        return self._place.quantities()
+
+    @grid_point.setter
+    def grid_point(self, point: Any) -> None:
+        place = _known_place(self.file)
+        self._place = merge_grid_points(parse_grid_point(point), place, source=self.file.path.name)
 
     @cached_property
     def counts(self) -> EventCounts:
@@ -511,9 +534,9 @@ class StatisticalErrorEvaluator:
         wanted = metrics if isinstance(metrics, Metric) else self.metrics if metrics is None else as_metrics(metrics)
         if wanted is None:
             raise ArgumentError("metrics must be given, to the evaluator or to pilot, got none")
-        level = None if self.grid_point[3] is None else float(self.grid_point[3].value)
         estimate = self._energies if isinstance(wanted, Metrics) and wanted.energy_estimate is not None else None
         counted = Counted(self.counts, estimate)
+        level, axis = self._place.nsb, self.energy_axis
         return pilot_statistics(
-            self.file, wanted, index=self.spectral_index, nsb_level=level, axis=self.energy_axis, counted=counted
+            self.file, wanted, index=self.spectral_index, nsb_level=level, axis=axis, counted=counted
         )

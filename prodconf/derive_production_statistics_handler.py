@@ -26,7 +26,8 @@ from pydantic import BeforeValidator, Field
 from .core.configuration import Strict, job_arguments, load_yaml, to_unit, validate
 from .core.errors import ArgumentError, FileError, MissingFileError, ProdconfWarning
 from .core.files import atomic_path, provenance, require_outputs
-from .precision.targets import Metrics, metrics_dict, read_metrics
+from .precision.pilots import thrown_text
+from .precision.targets import Metrics, energies_not_held, metrics_dict, not_held_lines, read_metrics
 from .sky.place import UNITS, GridPoint, parse_grid_point
 
 if TYPE_CHECKING:
@@ -269,10 +270,9 @@ def _candidates(args: HandlerArguments) -> list[tuple[GridPoint, Path]]:
     axes = [getattr(args, axis) or (None,) for axis in _FIELDS.values()]
     found = []
     for values in product(*axes):
-        place = dict(zip(_FIELDS, values, strict=True))
+        place: dict[str, float | None] = dict(zip(_FIELDS, values, strict=True))
         name = _file_name(args.file_name_template, place)
-        stated = (0.0 if place[axis] is None else place[axis] for axis in ("nsb", "offset"))
-        found.append((GridPoint(None, place["azimuth"], place["zenith"], *stated), Path(name)))
+        found.append((GridPoint(**place), Path(name)))
     return found
 
 
@@ -336,6 +336,15 @@ def _with_units(records: QTable) -> Table:
     for name in ("value", "sigma", "total"):
         table[name].unit = table[name].unit or u.ct
     return table
+
+
+def _thrown(row: Any) -> dict[str, tuple[float, float]]:
+    """Return what the production of a record throws: energies (TeV), core distances (m), angles (deg)."""
+    units = {"energy": u.TeV, "core": u.m, "viewcone": u.deg}
+    return {
+        name: (row[f"thrown_{name}_min"].to_value(unit), row[f"thrown_{name}_max"].to_value(unit))
+        for name, unit in units.items()
+    }
 
 # %% ../nbs/derive_production_statistics_handler.ipynb #3ba0ea7b
 class ProductionStatisticsHandler:
@@ -408,18 +417,12 @@ class ProductionStatisticsHandler:
         )
 
     def _query(self) -> GridPoint:
-        """Return the query point; what all pilots agree on need not be stated."""
+        """Return the query point as it was stated."""
         if self.args.query_point is None:
             raise ArgumentError("args_dict: query_point is missing (energy, azimuth, zenith, NSB, offset)")
         asked = parse_grid_point(self.args.query_point, "args_dict: query_point")
         if asked.energy is None:
-            raise ArgumentError("args_dict: query_point: energy must be given")
-        pilots = [parse_grid_point(evaluator.grid_point) for evaluator in self.evaluator_instances]
-        for name in (name for name, value in asked._asdict().items() if value is None):
-            values = sorted({round(value, 6) for p in pilots if (value := getattr(p, name)) is not None})
-            if len(values) != 1:
-                raise ArgumentError(f"args_dict: query_point: {name} must be given, as the pilots have {values}")
-            asked = asked._replace(**{name: values[0]})
+            raise ArgumentError("args_dict: query_point: energy must be given, got None")
         return asked
 
     def _evaluate(self, point: GridPoint, path: Path) -> StatisticalErrorEvaluator:
@@ -436,13 +439,6 @@ class ProductionStatisticsHandler:
             spectral_index=self.args.spectral_index,
         )
 
-    def _stated(self, point: GridPoint) -> GridPoint:
-        """Leave out background and offset where the arguments do not state those of the pilots."""
-        return point._replace(
-            nsb=None if self.args.nsb is None else point.nsb,
-            offset=None if self.args.camera_offsets is None else point.offset,
-        )
-
     def _pilots(self) -> list[dict[str, Any]]:
         """Return place and total of each pilot."""
         from prodconf.derive_production_statistics import ProductionStatisticsDerivator
@@ -450,9 +446,10 @@ class ProductionStatisticsHandler:
         rows = []
         for evaluator in self.evaluator_instances:
             derivator = ProductionStatisticsDerivator(evaluator, self.metrics, spectral_index=self.args.spectral_index)
-            place = self._stated(parse_grid_point(evaluator.grid_point))._asdict()
+            place = parse_grid_point(evaluator.grid_point)._asdict()
             del place["energy"]
-            rows.append({"file": evaluator.file.path.name} | place | asdict(derivator.total))
+            total = derivator.total
+            rows.append({"file": evaluator.file.path.name} | place | asdict(total) | {"verdicts": total.verdicts()})
         return rows
 
     def _provenance(self) -> dict[str, Any]:
@@ -481,23 +478,21 @@ class ProductionStatisticsHandler:
 
     def summary(self, *, verbose: bool = False) -> list[str]:
         """Return the answer in a few lines; with `verbose` those of the pilots too."""
-        row = self.records[0]
-        place = self._stated(GridPoint(*(float(getattr(row[name], "value", row[name])) for name in UNITS)))
+        assert self.interpolation is not None
+        row, thrown = self.records[0], _thrown(self.records[0])
+        edges, index = self.interpolation.energy_edges, self.records.meta["spectral_index"]
         error = float(row["leave_one_out"])
         known = f"{error:.1%} (pilots left out)" if np.isfinite(error) else "not measurable"
         low, high = (float(row[f"deciding_energy_{end}"].value) for end in ("min", "max"))
         lines = [
-            f"At {place.describe()}: {row['value']:.3g} +- {row['sigma']:.2g} events in the bin of that energy, "
-            f"{row['total']:.3g} in the whole spectrum.",
+            f"At {self._query().describe()}: {row['value']:.3g} +- {row['sigma']:.2g} events in the bin of that "
+            f"energy, {row['total']:.3g} in the whole spectrum ({thrown_text(index, **thrown)}).",
             f"Decided by {row['decided_by']} between {low:.3g} and {high:.3g} TeV; error of the interpolation {known}.",
+            *not_held_lines(energies_not_held(self.metrics, edges, thrown["energy"])),
             f"Verdict: {row['status']}{', outside the pilots' if row['outside'] else ''}.",
         ]
-        for pilot in self._pilots() if verbose else ():
-            where = " for what is determined" if pilot["undetermined"] else ""
-            enough = f", {pilot['bound']:.3g} suffice at 95 %{where}" if np.isfinite(pilot["bound"]) else ""
-            lines.append(
-                f"{pilot['file']}: {pilot['n_events']:.3g} +- {pilot['sigma']:.2g} events{enough}, {pilot['status']}."
-            )
+        if verbose:
+            lines += [f"{pilot['file']}: {line}" for pilot in self._pilots() for line in pilot["verdicts"]]
         return lines
 
     def initialize_evaluators(self) -> None:
@@ -529,7 +524,7 @@ class ProductionStatisticsHandler:
 
         if not self.evaluator_instances:
             raise ArgumentError("evaluator_instances is empty: initialize_evaluators is to be called first")
-        asked = np.array([self._query()], dtype=np.float64)
+        asked = np.array([self._query()], dtype=np.float64)  # None becomes NaN: not stated
         self.interpolation = InterpolationHandler(
             self.evaluator_instances,
             self.metrics,

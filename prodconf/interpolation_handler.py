@@ -18,7 +18,7 @@ from scipy import sparse
 from scipy.special import ndtri
 
 from .core.checks import require_index, require_positive, require_scalar
-from .core.errors import ProdconfError, ProdconfWarning
+from .core.errors import ArgumentError, FileError, OutsideError, ProdconfWarning
 from .formulas import power_law
 from .formulas.scaled_energies import Morphing, shared_axis
 from .precision.pilots import pilot_statistics
@@ -109,7 +109,7 @@ def _thrown_ranges(evaluators: Sequence[Any]) -> Array:
     ranges = np.array(rows, dtype=np.float64)
     point_like = ranges[:, 5] == 0
     if point_like.any() and not point_like.all():
-        raise ProdconfError(
+        raise ArgumentError(
             "evaluators must all be thrown into a cone or all at one offset, got "
             f"{_file_name(evaluators[int(np.argmin(point_like))])} and "
             f"{_file_name(evaluators[int(np.argmax(point_like))])}"
@@ -160,14 +160,15 @@ class _Decision:
     blind: NDArray[np.bool_]
 
 
-def _decide(log_exposure: Array, log_cost: Array) -> _Decision:
-    """Find the largest density among the bins that are held."""
+def _decide(log_exposure: Array, log_cost: Array, bins: NDArray[np.intp]) -> _Decision:
+    """Find the largest density among the bins that are held and of which all targets know something."""
     unknown = np.isnan(log_exposure)
-    log_density = np.where(unknown, -np.inf, -(log_exposure + log_cost))
+    open_bins = (unknown & np.isfinite(log_cost)).astype(np.float32) @ np.equal.outer(bins, bins).astype(np.float32) > 0
+    log_density = np.where(unknown | open_bins, -np.inf, -(log_exposure + log_cost))
     column = np.argmax(log_density, axis=1)
     largest = log_density[np.arange(len(column)), column]
     density = np.where(np.isfinite(largest), np.exp(largest), np.nan)
-    return _Decision(density, column, np.asarray(np.any(unknown & np.isfinite(log_cost), axis=1)))
+    return _Decision(density, column, np.asarray(open_bins.any(axis=1)))
 
 # %% ../nbs/interpolation_handler.ipynb #60262ef7
 def _refuse_odd_bins(name: str, metric: Metric, evaluator: Any, own: slice) -> None:
@@ -177,7 +178,7 @@ def _refuse_odd_bins(name: str, metric: Metric, evaluator: Any, own: slice) -> N
     beside[own] = False
     if beside.any():
         j = int(np.argmax(beside))
-        raise ProdconfError(
+        raise ArgumentError(
             f"metrics: {name} must ask for bins that the evaluators have in common, got {edges[j]:g} to "
             f"{edges[j + 1]:g} TeV, which only {_file_name(evaluator)} has"
         )
@@ -191,7 +192,7 @@ def _hold(targets: dict[str, Metric], edges: Array, evaluators: Sequence[Any], o
             _refuse_odd_bins(name, metric, evaluator, bins)
         found = np.flatnonzero(metric.covers(edges))
         if not found.size:
-            raise ProdconfError(
+            raise ArgumentError(
                 f"metrics: {name} must hold a bin of the evaluators ({edges[0]:g} to {edges[-1]:g} TeV), "
                 f"got {metric.energy_min:g} to {metric.energy_max:g} TeV"
             )
@@ -269,7 +270,7 @@ def _read_fields(
         value, variance, area, area_variance, limited = np.moveaxis(np.array(rows), 1, 0)
         exposures.append(_Field.make(value, variance, limited))
     if len(found) > 1:
-        raise ProdconfError(f"spectral_index must be given where evaluators differ in it, got {sorted(found)}")
+        raise ArgumentError(f"spectral_index must be given where evaluators differ in it, got {sorted(found)}")
     return exposures, _Field.make(area, area_variance, limited), found.pop()
 
 # %% ../nbs/interpolation_handler.ipynb #40b12993
@@ -311,7 +312,7 @@ def _total(tables: _Tables, matrix: Matrix, *, thrown: Array | None = None, deta
         parts = zip(tables.exposures, bins, strict=True)
         return np.column_stack([morphing.read(getattr(field, part), b, power=power) for field, b in parts])
 
-    found = _decide(read("log_value", 1), _log_costs(tables.edges, tables.index, ranges, held))
+    found = _decide(read("log_value", 1), _log_costs(tables.edges, tables.index, ranges, held), held.bins)
     variance, rank = np.zeros(len(ranges)), np.zeros(len(ranges), dtype=np.int64)
     if detail:
         at = np.arange(len(ranges)), found.column
@@ -409,7 +410,7 @@ def _bins(rows: Array, edges: Array) -> NDArray[np.intp]:
     outside = (rows[:, 0] < edges[0]) | (rows[:, 0] > edges[-1])
     if outside.any():
         i = int(np.argmax(outside))
-        raise ProdconfError(
+        raise OutsideError(
             f"query_points row {i}: energy must lie in the bins of the evaluators, {edges[0]:g} to {edges[-1]:g} TeV, "
             f"got {rows[i, 0]:g} TeV"
         )
@@ -442,12 +443,12 @@ def _checked(evaluators: Any) -> list[Any]:
     """Refuse what are no evaluators, and bins of true energy beside bins of reconstructed energy."""
     found = list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
     if not found:
-        raise ProdconfError("evaluators must be at least one, got none")
+        raise ArgumentError("evaluators must be at least one, got none")
     for other in found:
         if not (hasattr(other, "pilot") and hasattr(other, "threshold")):
-            raise ProdconfError(f"evaluators must be StatisticalErrorEvaluators, got {type(other).__name__}")
+            raise ArgumentError(f"evaluators must be StatisticalErrorEvaluators, got {type(other).__name__}")
         if other.energy_axis != found[0].energy_axis:
-            raise ProdconfError(
+            raise ArgumentError(
                 f"evaluators must have one energy_axis, got {found[0].energy_axis!r} in {_file_name(found[0])} and "
                 f"{other.energy_axis!r} in {_file_name(other)}"
             )
@@ -493,6 +494,12 @@ def _threshold_columns(asked: _Asked) -> dict[str, Any]:
     return {"threshold": value * u.TeV, "threshold_sigma": spread * u.TeV}
 
 # %% ../nbs/interpolation_handler.ipynb #9dc965c3
+def _thrown_columns(thrown: Array) -> dict[str, Any]:
+    """Return what the production throws at each query."""
+    names = [f"thrown_{what}_{end}" for end in ("min", "max") for what in ("energy", "core", "viewcone")]
+    return {name: column * unit for name, column, unit in zip(names, thrown.T, 2 * (u.TeV, u.m, u.deg), strict=True)}
+
+
 def _event_columns(asked: _Asked) -> dict[str, Any]:
     """Return numbers of events, what decides them, and their status."""
     tables, question = asked.tables, asked.question
@@ -512,6 +519,7 @@ def _event_columns(asked: _Asked) -> dict[str, Any]:
         "decided_by": np.where(decided, np.array(tables.names)[held.target[column]], ""),
         "status": _STATUS[np.where(decided, total.rank[kind], 2)],
         "outside": question.outside,
+        **_thrown_columns(total.thrown[kind]),
     }
 
 
@@ -520,7 +528,7 @@ def _table(asked: _Asked, columns: dict[str, Any]) -> QTable:
     from astropy.table import QTable
 
     notes = _untested(asked.tables.points, asked.errors["total"])
-    return QTable(asked.question.columns | columns, meta={"notes": notes})
+    return QTable(asked.question.columns | columns, meta={"notes": notes, "spectral_index": asked.tables.index})
 
 # %% ../nbs/interpolation_handler.ipynb #723372b1
 def _derived(evaluator: Any, pilot: Any) -> Array:
@@ -529,7 +537,7 @@ def _derived(evaluator: Any, pilot: Any) -> Array:
     thrown = (edges[:-1] >= low * (1 - _SAME_EDGE)) & (edges[1:] <= high * (1 + _SAME_EDGE))
     density = pilot.density[pilot.requested & thrown & np.isfinite(pilot.density)]
     if not density.size:
-        raise ProdconfError(f"{_file_name(evaluator)}: must determine a requested bin, got none")
+        raise FileError(_file_name(evaluator), "must determine a requested bin, got none")
     total = _production(density[[density.argmax()]], pilot.index, _thrown_ranges([evaluator]))
     return total * power_law.bin_fractions(edges, pilot.index, energy_min=low, energy_max=high)
 
@@ -569,7 +577,7 @@ def _warn(question: Question, blind: NDArray[np.bool_]) -> None:
 def _refuse_undetermined(lost: NDArray[np.bool_]) -> None:
     """Refuse to answer with NaN."""
     if lost.any():
-        raise ProdconfError(
+        raise ArgumentError(
             f"query_points row {int(np.argmax(lost))}: the evaluators with weight must determine a requested bin, "
             f"got none; {int(lost.sum())} of {lost.size} rows are undetermined (interpolate_records says which)"
         )
@@ -578,11 +586,11 @@ def _refuse_undetermined(lost: NDArray[np.bool_]) -> None:
 def _refuse_no_threshold(thresholds: _Thresholds, question: Question, evaluators: Sequence[Any]) -> None:
     """Refuse to answer for an evaluator that has no threshold."""
     if len(question.rows) != 1:
-        raise ProdconfError(f"query_point must be one point of five values, got {len(question.rows)} points")
+        raise ArgumentError(f"query_point must be one point of five values, got {len(question.rows)} points")
     asked = question.weights.matrix.indices
     blind = asked[np.isnan(thresholds.value[asked])]
     if blind.size:
-        raise ProdconfError(
+        raise ArgumentError(
             f"evaluators with weight must have an energy threshold, got none for {_file_name(evaluators[blind[0]])}"
         )
 
@@ -616,7 +624,7 @@ class InterpolationHandler:
         reference_energy: Any = 1.0,
     ) -> None:
         if outside not in ("refuse", "nearest"):
-            raise ProdconfError(f'outside must be "refuse" or "nearest", got {outside!r}')
+            raise ArgumentError(f'outside must be "refuse" or "nearest", got {outside!r}')
         self.evaluators = _checked(evaluators)
         self.metrics = as_metrics(metrics) or Metrics()
         self.outside = outside
@@ -643,7 +651,7 @@ class InterpolationHandler:
     def _tables(self) -> _Tables:
         targets = self._targets
         if not targets:
-            raise ProdconfError("metrics must hold a target, got none")
+            raise ArgumentError("metrics must hold a target, got none")
         held = _hold(targets, self.energy_edges, self.evaluators, self._bins[0])
         found = _read_fields(self.evaluators, targets, self._bins, self.energy_edges.size - 1, self.spectral_index)
         place = self._places.points, self.energy_edges, _thrown_ranges(self.evaluators), self._thresholds
@@ -687,8 +695,9 @@ class InterpolationHandler:
             error of the interpolation (zero at a pilot; NaN where it cannot be measured, `sigma` is then without it);
             `total`: events of the whole production; `deciding_energy_min`, `deciding_energy_max`, `decided_by`: bin and
             target that decide; `status`: worst of the pilots with weight ("ok", "sample_limited", "undetermined");
-            `outside`; `effective_area`, `effective_area_sigma`; `threshold`, `threshold_sigma`. `meta["notes"]` says
-            what could not be measured.
+            `outside`; `thrown_energy_min`, `thrown_core_max`, ...: what the production throws, by the pilots with
+            weight; `effective_area`, `effective_area_sigma`; `threshold`, `threshold_sigma`. `meta["notes"]` says
+            what could not be measured, `meta["spectral_index"]` that of the production.
         """
         asked = self._asked(query_points)
         area = _area_columns(asked)

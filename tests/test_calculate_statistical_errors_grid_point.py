@@ -482,3 +482,44 @@ def test_no_event_left_by_the_cut(toy):
     assert evaluator.counts.n_events == 0
     with pytest.warns(ProdconfWarning, match="undetermined"):
         assert np.isnan(evaluator.calculate_uncertainty_effective_area()["max_error"])
+
+
+# --- what scripts for the predecessor do ------------------------------------------------------------------------------
+def test_a_grid_point_may_be_assigned_with_plain_numbers_among_quantities(toy):
+    evaluator = StatisticalErrorEvaluator(toy, AREA)
+    evaluator.grid_point = (1 * u.TeV, 180 * u.deg, 20 * u.deg, 0, 0 * u.deg)
+    assert evaluator.grid_point == (1 * u.TeV, 180 * u.deg, 20 * u.deg, 0 * u.one, 0 * u.deg)
+    assert evaluator.pilot().nsb_level == 0
+    evaluator.grid_point = None
+    assert evaluator.grid_point == (None, 180 * u.deg, 20 * u.deg, None, None)
+    assert evaluator.pilot().nsb_level is None
+    with pytest.raises(ProdconfError, match=r"grid_point: zenith: must agree with toy\.fits, got 60 deg"):
+        evaluator.grid_point = (1, 180, 60, 0, 0)
+    assert evaluator.grid_point[2] == 20 * u.deg
+
+
+def test_data_behave_as_a_mapping(toy):
+    evaluator = StatisticalErrorEvaluator(toy)
+    data = evaluator.data
+    assert set(data) == set(dict(data)) == set({**data}) == set(data.copy()) == set(data.keys())
+    assert len(data) == len(data.items()) == len(data.values()) == 7
+    assert "viewcone" in data
+    assert "energy" not in data
+    assert data.get("energy", 3) == 3
+    assert data == evaluator.data
+    assert data != StatisticalErrorEvaluator(toy).data
+    with pytest.raises(KeyError):
+        data["energy"]
+    with pytest.raises(TypeError):
+        hash(data)
+    assert "viewcone" in repr(data)
+
+
+def test_a_missing_file_is_a_missing_file(toy, tmp_path):
+    for call in (
+        lambda: StatisticalErrorEvaluator(tmp_path / "none.fits"),
+        lambda: StatisticalErrorEvaluator(toy, tmp_path / "none.yml"),
+        lambda: StatisticalErrorEvaluator(toy).load_data_from_file(tmp_path / "none.fits"),
+    ):
+        with pytest.raises(FileNotFoundError, match="none"):
+            call()

@@ -491,3 +491,32 @@ def test_real_files_are_met_at_fixed_energy_over_threshold_only(real):
         rms[name] = np.sqrt(np.mean(gap[near] ** 2))
     assert rms["morphed"] < 0.2  # of which 0.13 are statistics
     assert rms["fixed"] > 0.5
+
+
+# --- the documented query ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("nothing", [0.0, None, np.nan])
+def test_the_documented_query_of_evaluators_that_know_their_pointing_alone(nothing):
+    """[1, 0, 30, 0, 0] where no evaluator knows background and offset; azimuth is one for all."""
+    known = InterpolationHandler(three(), AREA_ONLY)
+    blind = InterpolationHandler(three(nsb=None, offset=None), AREA_ONLY)
+    expected = known.interpolate([at(30.0)])
+    for azimuth in (0.0, None):
+        np.testing.assert_array_equal(blind.interpolate([1.1, azimuth, 30.0, nothing, nothing]), expected)
+    table = blind.interpolate_records([[1.1, 0.0, 30.0, nothing, nothing]])
+    assert not table["outside"].any()
+    assert blind.interpolate_energy_threshold([1.1, 0, 30, 0, 0]) == known.interpolate_energy_threshold(at(30.0))
+
+
+def test_records_say_what_is_thrown(small_sample):
+    evaluators = [StatisticalErrorEvaluator(path) for path in small_sample.dl2_events]
+    handler = InterpolationHandler(evaluators, AREA_ONLY)
+    for evaluator in evaluators:
+        header = evaluator.file.header
+        row = handler.interpolate_records([(1.0, *[None if x is None else x.value for x in evaluator.grid_point[1:]])])
+        for name, low, high in (
+            ("energy", header.energy_min, header.energy_max),
+            ("core", header.core_scatter_min, header.core_scatter_max),
+            ("viewcone", header.viewcone_min, header.viewcone_max),
+        ):
+            assert row[f"thrown_{name}_min"][0].value == pytest.approx(low, rel=1e-9)
+            assert row[f"thrown_{name}_max"][0].value == pytest.approx(high, rel=1e-9)

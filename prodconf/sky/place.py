@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..core.checks import require_quantity, shown
 from ..core.errors import ArgumentError, OutsideError
 from prodconf.sky.interpolation import (
+    AXES,
     TOLERANCE,
     Array,
     GridWeights,
@@ -229,10 +230,51 @@ class PilotPlaces:
         return [zenith, azimuth, np.where(nsb == 0, 1.0, 2.0) if self.nsb_zero else nsb, offset]
 
     def weights(self, query: Array) -> GridWeights:
-        """Return the weights for such rows, those of the nearest pilot beyond all."""
+        """Return the weights for such rows, those of the nearest pilot beyond all; 0 on an axis that no pilot knows."""
         *place, offset = self.columns(query)
         found = grid_weights(self.points, *place, offset=offset, outside="nearest")
-        return GridWeights(found.matrix, found.outside | bool(self.unknown))
+        beyond = [query[:, k] != 0 for k, axis in enumerate(_PLACE) if axis in self.unknown]
+        return GridWeights(found.matrix, np.any([found.outside, *beyond], axis=0))
+
+    def values(self, axis: str) -> Array:
+        """Return the values of the pilots on an axis that they know."""
+        if axis == "nsb" and self.nsb_zero:
+            return np.zeros(1)
+        return self.points.nodes[("zenith", "azimuth", "nsb", "offset").index(axis)]
+
+    def complete(self, rows: Array) -> Array:
+        """
+        Fill what queries do not state and all pilots have in common; a 0 on an axis that no pilot knows states nothing.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray, shape (n, 5)
+            As `parse_queries` returns them.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n, 5)
+            NaN is left on axes that no pilot knows.
+
+        Raises
+        ------
+        ArgumentError
+            If a coordinate is not stated in which pilots differ.
+        """
+        found = rows.copy()
+        for k, axis in enumerate(_PLACE, start=1):
+            open_ = np.isnan(rows[:, k])
+            if axis in self.unknown:
+                found[rows[:, k] == 0, k] = np.nan
+            elif open_.any():
+                known = self.values(axis)
+                if known.size > 1:
+                    listed = ", ".join(f"{value:g}" for value in known[:6]) + (", ..." if known.size > 6 else "")
+                    raise ArgumentError(
+                        f"{_NAME} row {int(np.argmax(open_))}: {axis} must be given, as the evaluators have {listed}"
+                    )
+                found[open_, k] = known[0]
+        return found
 
 
 def _grid(grid_points: Sequence[Any], names: Sequence[str]) -> tuple[Array, tuple[str, ...]]:
@@ -297,8 +339,14 @@ def _named_columns(table: Any) -> Array:
     return np.column_stack([np.atleast_1d(value) for value in values]).astype(np.float64)
 
 
+def _stated(row: Any) -> Any:
+    """Take NaN for what is not stated."""
+    listed = isinstance(row, (list, tuple, np.ndarray)) and not isinstance(row, u.Quantity)
+    return [None if isinstance(value, float) and np.isnan(value) else value for value in row] if listed else row
+
+
 def _plain_rows(query_points: Any) -> Array:
-    """Read an array of numbers, or rows that hold Quantities."""
+    """Read an array of numbers, or rows that hold Quantities; NaN where a row states nothing."""
     try:
         array = np.asarray(query_points)
         if array.dtype.kind in "iuf":
@@ -310,7 +358,7 @@ def _plain_rows(query_points: Any) -> Array:
         raise ArgumentError(f"{_NAME} {_SHAPE}, got {shown(query_points)}")
     if isinstance(rows[0], u.Quantity) or not isinstance(rows[0], (list, tuple, np.ndarray)):
         rows = [rows]
-    parsed = [parse_grid_point(row, f"{_NAME} row {i}") for i, row in enumerate(rows)]
+    parsed = [parse_grid_point(_stated(row), f"{_NAME} row {i}") for i, row in enumerate(rows)]
     return np.array(parsed, dtype=np.float64)
 
 # %% ../../nbs/sky/03_place.ipynb #b9b81717
@@ -322,12 +370,13 @@ def parse_queries(query_points: Any) -> Array:
     ----------
     query_points : array_like, shape (n, 5) or (5,)
         Energy (TeV), azimuth (deg), zenith (deg), night-sky background, offset (deg): numbers, rows of Quantities,
-        or a table or structured array with columns energy, azimuth, zenith, nsb, offset.
+        or a table or structured array with columns energy, azimuth, zenith, nsb, offset. None or NaN for what is not
+        stated, but for the energy.
 
     Returns
     -------
     numpy.ndarray, shape (n, 5)
-        In TeV and deg.
+        In TeV and deg; NaN where nothing is stated.
 
     Raises
     ------
@@ -341,7 +390,7 @@ def parse_queries(query_points: Any) -> Array:
     if rows.ndim != 2 or rows.shape[1] != len(UNITS) or len(rows) == 0:
         raise ArgumentError(f"{_NAME} {_SHAPE}, got shape {np.shape(rows)}")
     for axis, column in zip(UNITS, rows.T, strict=True):
-        good = _allowed(axis, column)
+        good = _allowed(axis, column) | (np.isnan(column) & (axis != "energy"))
         if not good.all():
             i = int(np.argmin(good))
             raise ArgumentError(f"{_NAME} row {i}: {axis} must be finite and {_RULES[axis][2]}, got {column[i]}")
@@ -387,21 +436,21 @@ def ask(places: PilotPlaces, query_points: Any, *, outside: Outside = "refuse") 
     ----------
     places : PilotPlaces
     query_points : array_like, shape (n, 5)
-        As in `parse_queries`.
+        As in `parse_queries`; what is not stated is what all pilots have.
     outside : {"refuse", "nearest"}
 
     Raises
     ------
     ArgumentError
-        If a row is not valid.
+        If a row is not valid, or leaves out in what pilots differ.
     OutsideError
         If a row is beyond the pilots and `outside` is "refuse".
     """
-    rows = parse_queries(query_points)
+    rows = places.complete(parse_queries(query_points))
     zero = (rows[:, 3] == 0) & (not places.nsb_zero) & ("nsb" not in places.unknown)
     if zero.any():
         raise ArgumentError(f"{_NAME} row {int(np.argmax(zero))}: nsb must be positive as the evaluators' is, got 0")
-    distinct, kind = np.unique(rows[:, 1:] + 0.0, axis=0, return_inverse=True)  # -0.0 is 0.0
+    distinct, kind = np.unique(np.nan_to_num(rows[:, 1:]) + 0.0, axis=0, return_inverse=True)  # -0.0 is 0.0
     question = Question(rows, kind.ravel(), places.weights(distinct))
     if outside == "refuse" and question.outside.any():
         raise OutsideError(_outside_row(places, rows, question.outside))
@@ -411,11 +460,16 @@ def ask(places: PilotPlaces, query_points: Any, *, outside: Outside = "refuse") 
 def _outside_row(places: PilotPlaces, rows: Array, outside: NDArray[np.bool_]) -> str:
     """Say why the first query outside is refused."""
     i = int(np.argmax(outside))
-    if places.unknown:
-        axis = places.unknown[0]
+    stated = [axis for axis in places.unknown if rows[i, 1 + _PLACE.index(axis)] > 0]
+    if stated:
+        axis = stated[0]
         return (
             f"{_NAME} row {i}: {axis} {rows[i, 1 + _PLACE.index(axis)]:g} cannot be answered: no evaluator knows "
             f'its {axis}; state it in grid_point of the evaluators, or take outside="nearest"'
         )
+    if places.nsb_zero and rows[i, 3] > 0:
+        return f"{_NAME} row {i}: nsb {rows[i, 3]:g} is outside the pilots (nsb 0)"
     place = [float(column[0]) for column in places.columns(rows[i : i + 1, 1:])]
-    return f"{_NAME} row {i}: {outside_sentence(places.points, place, outside)}"
+    nobodys = {*places.unknown, *(["nsb"] if places.nsb_zero else [])}
+    spoken = [axis for axis in AXES if axis.removesuffix("_level") not in nobodys]
+    return f"{_NAME} row {i}: {outside_sentence(places.points, place, outside, axes=spoken)}"

@@ -169,7 +169,8 @@ def test_every_form_is_the_same_point(form):
         ([], "shape"),
         (None, "shape"),
         ("1 TeV", "shape"),
-        ([ROW, (1, 0, np.nan, 0.24, 0)], "row 1: zenith must be finite.*nan"),
+        ([ROW, (np.nan, 0, 20, 0.24, 0)], "row 1: energy must be finite.*nan"),
+        ([ROW, (1, 0, np.inf, 0.24, 0)], "row 1: zenith must be finite.*inf"),
         ([ROW, ROW, (np.inf, 0, 20, 0.24, 0)], "row 2: energy must be finite.*inf"),
         ([(-1, 0, 20, 0.24, 0)], "row 0: energy must be finite and positive, got -1"),
         ([(1, 0, 90, 0.24, 0)], "row 0: zenith .*90"),
@@ -178,7 +179,7 @@ def test_every_form_is_the_same_point(form):
         ([(1, 7200, 20, 0.24, 0)], "row 0: azimuth .*7200"),
         ([ROW, (1 * u.m, 0 * u.deg, 20 * u.deg, 0.24, 0 * u.deg)], "row 1: energy.*TeV"),
         ([(1 * u.TeV, 0 * u.deg, 20 * u.deg, 0.24 * u.m, 0 * u.deg)], "row 0: nsb"),
-        ([(1 * u.TeV, None, 20 * u.deg, 0.24, 0 * u.deg)], "row 0: azimuth"),
+        ([(None, 0 * u.deg, 20 * u.deg, 0.24, 0 * u.deg)], "row 0: energy"),
         ([(1 * u.TeV, 0 * u.deg)], "row 0 must be five values"),
         ([[1, 0, 20, 0.24, 0], [1, 0, 20]], "row 1 must be five values"),
         (np.array([ROW]) * u.TeV, "one Quantity in TeV"),
@@ -213,6 +214,35 @@ def test_no_axis_is_dropped(query, message):
         ask(pilots(), [ROW, query])
     near = ask(pilots(), [ROW, query], outside="nearest")
     assert near.outside.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan])
+def test_what_all_pilots_have_need_not_be_stated(nothing):
+    stated = ask(pilots(), ROW)
+    for form in ((1.0, nothing, 30.0, nothing, nothing), [(1 * u.TeV, nothing, 30 * u.deg, nothing, nothing)]):
+        found = ask(pilots(), form)
+        np.testing.assert_array_equal(found.rows, stated.rows)
+        np.testing.assert_array_equal(found.weights.matrix.toarray(), stated.weights.matrix.toarray())
+    with pytest.raises(ProdconfError, match="row 1: zenith must be given, as the evaluators have 20, 40, 60"):
+        ask(pilots(), [ROW, (1.0, 0.0, nothing, 0.24, 0.5)])
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan, 0.0])
+def test_on_axes_that_nobody_knows_nothing_is_stated_by_zero_or_nan(nothing):
+    """The documented query [1, 0, 30, 0, 0] of evaluators that know neither background nor offset."""
+    found = ask(pilots(nsb=None, offset=None), [(1, 0, 30, nothing, nothing)])
+    assert not found.outside.any()
+    np.testing.assert_array_equal(found.weights.matrix.toarray(), ask(pilots(), ROW).weights.matrix.toarray())
+    assert np.isnan(found.rows[0, 3:]).all()
+
+
+def test_a_refusal_names_no_level_that_nobody_gave():
+    for places, query in ((pilots(nsb=None, offset=None), (1, 0, 65, 0, 0)), (pilots(nsb=0), (1, 0, 65, 0, 0.5))):
+        with pytest.raises(OutsideError, match="zenith 65 deg") as caught:
+            ask(places, [query])
+        assert "nsb" not in str(caught.value)
+    with pytest.raises(OutsideError, match=r"nsb 0\.24 is outside the pilots \(nsb 0\)$"):
+        ask(pilots(nsb=0), ROW)
 
 
 def test_an_axis_that_nobody_knows_is_answered_only_when_asked_for():
