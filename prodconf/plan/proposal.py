@@ -5,7 +5,7 @@
 # %% ../../nbs/plan/04_proposal.ipynb #d028bd6b
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -41,7 +41,8 @@ _USUAL = Slicing()
 # %% auto #0
 __all__ = ['Array', 'FEWEST', 'LARGER', 'WeakBin', 'Pointings', 'slice_table', 'usual_table', 'undetermined_slices',
            'shared_slices', 'slice_points', 'Band', 'hours_band', 'point_totals', 'compare', 'pointings_of', 'divide',
-           'weak_bins', 'with_a_price', 'least_hours', 'UsualProduction', 'waterfall', 'Proposal', 'propose']
+           'on_slices', 'weak_bins', 'with_a_price', 'least_hours', 'UsualProduction', 'waterfall', 'Proposal',
+           'propose']
 
 # %% ../../nbs/plan/04_proposal.ipynb #01528ff6
 FEWEST = 10.0  # effective pilot events that a bin must rest on to carry a price
@@ -86,6 +87,8 @@ class Pointings:
         Effective pilot events behind each bin; as many as one likes by default.
     weak : tuple of WeakBin
         Of the pointings that get no price.
+    fit : callable, optional
+        Returns the same pointings with other radii and view cones, shape (m, b) each.
     """
 
     zenith: Array
@@ -97,6 +100,7 @@ class Pointings:
     ends: tuple[Array, Array] | None = None
     n_effective: Array | None = None
     weak: tuple[WeakBin, ...] = ()
+    fit: Callable[[Array, Array], Pointings] | None = None
 
     @property
     def known(self) -> NDArray[np.intp]:
@@ -502,16 +506,15 @@ def pointings_of(
 
     worth = np.exp(weights.matrix @ np.log(np.maximum(bins.n_effective, 1e-9)))
 
-    def at(limits_of: Mapping[str, Array]) -> Pointings:
+    def at(radius: Array, viewcone: Array) -> Pointings:
         needs = {
-            n: needs_at(bins, weights, ThrownRanges(*ends, **limits_of, n_use=n), confidence=confidence)
-            for n in choices
+            n: needs_at(bins, weights, ThrownRanges(*ends, radius, viewcone, n), confidence=confidence) for n in choices
         }
         thrown = _ends(next(iter(needs.values())), *ends)
         query = places.zenith, places.azimuth, places.nsb_level
-        return Pointings(*query, limits_of["radius"], limits_of["viewcone"], needs, thrown, worth)
+        return Pointings(*query, radius, viewcone, needs, thrown, worth, fit=at)
 
-    return at(fine), at(whole)
+    return at(**fine), at(**whole)
 
 
 def _ends(one: PointNeeds, energy_min: Array, energy_max: Array) -> tuple[Array, Array]:
@@ -527,7 +530,9 @@ def _ends(one: PointNeeds, energy_min: Array, energy_max: Array) -> tuple[Array,
     return np.minimum(np.maximum(low, energy_min), least), np.maximum(np.minimum(high, energy_max), most)
 
 # %% ../../nbs/plan/04_proposal.ipynb #7226e9a6
-def divide(pointings: Pointings, model: CostModel, how: Slicing = _USUAL, *, factor: float | None = 1.0) -> Allocation:
+def divide(
+    pointings: Pointings, model: CostModel, how: Slicing = _USUAL, *, factor: float | None = 1.0
+) -> tuple[Pointings, Allocation]:
     """
     Divide the known pointings into the cheapest slices.
 
@@ -542,10 +547,29 @@ def divide(pointings: Pointings, model: CostModel, how: Slicing = _USUAL, *, fac
 
     Returns
     -------
-    Allocation
+    fitted : Pointings
+        The same, each bin on the disc and cone of its slice.
+    allocation : Allocation
+        Its slices, sized for the design effects there.
     """
     wanted = pointings.wanted(factor)
-    return cheapest_slices(wanted, model, slices=how.slices, index=how.spectral_index, shared=how.shared)
+    found = cheapest_slices(wanted, model, slices=how.slices, index=how.spectral_index, shared=how.shared)
+    fitted = on_slices(pointings, found)
+    return fitted, resized(found, fitted.wanted(factor), model)
+
+
+def on_slices(pointings: Pointings, allocation: Allocation) -> Pointings:
+    """Return pointings with each bin on the disc and cone of its slice, where fewer uses of a shower meet."""
+    if pointings.fit is None:
+        return pointings
+    place, number = np.nonzero(allocation.n_events > 0)
+    rows, inside = pointings.known[place], _inside(allocation, place, number, pointings.radius.shape[1])
+    limits = pointings.radius.copy(), pointings.viewcone.copy()
+    for values in limits:
+        widest = _widest(allocation, values[rows], place, number)
+        for row, bins, value in zip(rows, inside, widest, strict=True):
+            values[row, bins] = value
+    return replace(pointings.fit(*limits), weak=pointings.weak)
 
 
 def weak_bins(allocation: Allocation, pointings: Pointings) -> tuple[WeakBin, ...]:
@@ -576,7 +600,7 @@ def with_a_price(pointings: Pointings, model: CostModel, how: Slicing = _USUAL) 
     Pointings
         With the bins that are too weak in `weak`; none may be known any more.
     """
-    while pointings.known.size and (weak := weak_bins(divide(pointings, model, how), pointings)):
+    while pointings.known.size and (weak := weak_bins(divide(pointings, model, how)[1], pointings)):
         pointings = replace(pointings, weak=(*pointings.weak, *weak))
     return pointings
 
@@ -674,7 +698,7 @@ def waterfall(usual: UsualProduction, model: CostModel, how: Slicing, proposed: 
         "all energies": everything,
         "energies of the targets": single,
         "best index": best_index(wanted, model, shared=how.shared),
-        "slices": divide(where, model, how),
+        "slices": divide(where, model, how)[1],
     }
     tables = {name: usual_table(one, where, model) for name, one in steps.items()}
     return single, compare({**tables, "discs of their own": proposed}, base="energies of the targets")
@@ -758,15 +782,15 @@ def propose(pointings: Pointings, model: CostModel, usual: UsualProduction, *, h
     ProdconfError
         If nothing is known, or an argument is out of range.
     """
-    where = with_a_price(pointings, model, how)
-    proposed = divide(where, model, how)
+    priced = with_a_price(pointings, model, how)
+    where, proposed = divide(priced, model, how)
     plain, larger = (resized(proposed, where.wanted(factor), model) for factor in (None, float(LARGER)))
     table, jobs = slice_table(proposed, where, _run_settings(proposed, model, how))
     needed = hours_band(plain, where)
     table["uncertainty"] = needed.slices[np.nonzero(proposed.n_events > 0)]
     same = replace(usual, pointings=replace(usual.pointings, weak=where.weak))
     single, comparison = waterfall(same, model, how, table)
-    free = divide(where, model, how.model_copy(update={"shared": False})) if how.shared else proposed
+    free = divide(priced, model, how.model_copy(update={"shared": False}))[1] if how.shared else proposed
     return Proposal(
         pointings=where,
         one_spectrum=single,
@@ -776,7 +800,7 @@ def propose(pointings: Pointings, model: CostModel, usual: UsualProduction, *, h
         jobs=jobs,
         undetermined=undetermined_slices(proposed, where),
         comparison=comparison,
-        floor_hours=least_hours(where, model, proposed),
+        floor_hours=least_hours(priced, model, proposed),
         needed=needed,
         larger_pilot_hours=float(larger.seconds.sum() / 3600),
         free_hours=float(free.seconds.sum() / 3600),

@@ -257,7 +257,7 @@ def _made(
 ) -> tuple[Slices, tuple[Array, Array, Array]]:
     """Divide and simulate the productions of some toys: slices, and (r, b) promised, achieved, spread of the ratio."""
     known = truth.bins
-    divided = divide(planned.pointings, truth.cost, truth.how, factor=size)
+    _, divided = divide(planned.pointings, truth.cost, truth.how, factor=size)
     slices = _slices(truth, planned, divided)
     rates = truth.rates(slices, known.edges)
     made = _simulate(truth, slices, rates, known.edges, rng)

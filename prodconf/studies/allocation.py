@@ -20,7 +20,7 @@ from ..jobs.cost import CostModel, cost_entry, read_cost_model
 from ..plan.configuration import PlanConfiguration, Slicing
 from ..plan.main_job import limits_request, production_at, thrown_ranges
 from ..plan.pointings import places_of_pilots, production_ranges, target_bins
-from ..plan.proposal import Band, Pointings, hours_band, least_hours, pointings_of
+from ..plan.proposal import Band, Pointings, hours_band, least_hours, on_slices, pointings_of
 from prodconf.plan.slices import (
     Allocation,
     Needs,
@@ -406,10 +406,13 @@ def _widest(pointing: Pointings) -> tuple[float, float]:
 
 def _divided(pilots: StudyPilots, pointing: Pointings, model: CostModel, taken: StudySettings) -> AllocationStudy:
     """Divide the energies, and spend the budget."""
-    wanted, index = pointing.wanted(), pilots.configuration.spectral_index
-    own = _slices(wanted, model, taken)
-    estimate = resized(own, pointing.wanted(None), model)
-    single = spectrum(wanted, model, index=index)
+    found = _slices(pointing.wanted(), model, taken)
+    fitted, index = on_slices(pointing, found), pilots.configuration.spectral_index
+    wanted = fitted.wanted()
+    own = resized(found, wanted, model)
+    estimate = resized(own, fitted.wanted(None), model)
+    single = spectrum(pointing.wanted(), model, index=index)
+    single = resized(single, on_slices(pointing, single).wanted(), model)
     hours = float(single.seconds.sum() / 3600), float(own.seconds.sum() / 3600)
     floor, factors, best = least_hours(pointing, model, own), (1.0, 1.0), None
     if taken.budget is not None:
@@ -432,7 +435,7 @@ def _divided(pilots: StudyPilots, pointing: Pointings, model: CostModel, taken: 
         hours=hours,
         floor_hours=floor,
         estimate=estimate,
-        needed=hours_band(estimate, pointing),
+        needed=hours_band(estimate, fitted),
         best=best,
         advice=(),
         notes=(),

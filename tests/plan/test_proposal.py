@@ -210,13 +210,23 @@ def test_one_spectrum_is_the_plans_own_number_at_its_pilots(small_plan):
     """At a pilot's pointing, on the plan's disc and energies, the estimate is the number of events of the plan."""
     from prodconf.plan.configuration import PRODUCTION
     from prodconf.plan.main_job import limits_request
-    from prodconf.plan.pointings import places_of_pilots, plan_points, production_ranges, target_bins
+    from prodconf.plan.pointings import (
+        places_of_pilots,
+        plan_points,
+        production_limits,
+        production_ranges,
+        target_bins,
+    )
     from prodconf.plan.proposal import pointings_of
+    from prodconf.precision.pilots import requirement
 
     plan, _ = small_plan
     places, request = places_of_pilots(plan.evaluations), limits_request(plan.configuration)
-    target = target_bins(plan.evaluations, plan.pilots, places, how=Slicing(), request=request)
-    rows, _ = plan_points(plan.limits, plan.evaluations, plan.requirements, places, target=target)
+    determined = [replace(p, status=np.where(p.status == "undetermined", "ok", p.status)) for p in plan.evaluations]
+    target = target_bins(determined, plan.pilots, places, how=Slicing(), request=request)
+    ends = [production_limits(plan.limits, places)[0][f"{x}_energy_limit"].to_value(u.TeV) for x in ("lower", "upper")]
+    needs = [requirement(p, energy_limit=a, energy_max=b) for p, a, b in zip(determined, *ends, strict=True)]
+    rows, _ = plan_points(plan.limits, determined, needs, places, target=target)
     assert set(rows["array_name"]) == {PRODUCTION}
     ranges = production_ranges(rows)
     _, today = pointings_of(target, places, ranges)
