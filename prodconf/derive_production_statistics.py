@@ -27,14 +27,7 @@ from prodconf.precision.pilots import (
     requirement,
     thrown_text,
 )
-from prodconf.precision.targets import (
-    Metrics,
-    as_metrics,
-    energies_not_held,
-    metrics_dict,
-    not_held_lines,
-    ranges_text,
-)
+from .precision.targets import Metrics, as_metrics, metrics_dict, not_held_lines, ranges_text
 from .sky.place import UNITS, GridPoint, contradictions, parse_grid_point
 
 if TYPE_CHECKING:
@@ -158,13 +151,6 @@ def _on_smaller_disc(pilot: PilotStatistics, radius: float) -> PilotStatistics:
     factor = disc_factors(pilot, radius)
     return replace(pilot, density=pilot.density * factor, density_bound=pilot.density_bound * factor)
 
-
-def _within_energies(pilot: PilotStatistics, energy_max: float) -> PilotStatistics:
-    """Take bins that the production does not throw in full out of the target's range."""
-    cut = pilot.requested & (pilot.energy_edges[1:] > energy_max * (1 + 1e-6))
-    status = np.where(cut, "not_requested", pilot.status)
-    return replace(pilot, requested=pilot.requested & ~cut, status=status)
-
 # %% ../nbs/derive_production_statistics.ipynb #74677710
 @dataclass(frozen=True)
 class ProductionTotal:
@@ -229,7 +215,7 @@ class ProductionTotal:
         if self.undetermined:
             least = f"; at least {self.floor:.3g} events are needed there" if self.floor > 0 else ""
             lines.append(f"Undetermined (too few events passed): {ranges_text(self.undetermined)}{least}.")
-        return [*lines, *not_held_lines(self.not_held), f"Verdict: {self.status}."]
+        return [*lines, *not_held_lines(ranges_text(self.not_held)), f"Verdict: {self.status}."]
 
 # %% ../nbs/derive_production_statistics.ipynb #f02c89ff
 def _pilot(evaluator: StatisticalErrorEvaluator, metrics: Metrics, spectral_index: Any) -> PilotStatistics:
@@ -308,9 +294,9 @@ class ProductionStatisticsDerivator:
             raise ArgumentError("metrics must be given, here or to the evaluator")
         self.metrics: Metrics = found
         self.thrown = _production_ranges(evaluator.file, core_radius, viewcone, energy_range)
-        pilot = _on_smaller_disc(_pilot(evaluator, self.metrics, spectral_index), self.thrown.radius)
-        self.pilot = _within_energies(pilot, self.thrown.energy[1])
-        self.requirement = requirement(self.pilot, energy_limit=self.thrown.energy[0])
+        self.pilot = _on_smaller_disc(_pilot(evaluator, self.metrics, spectral_index), self.thrown.radius)
+        low, high = self.thrown.energy
+        self.requirement = requirement(self.pilot, energy_limit=low, energy_max=high)
         if not self.requirement.held.any():
             raise ArgumentError(
                 f"energy_range holds no energy bin of the metrics' range, got {ranges_text([self.thrown.energy])}"
@@ -339,7 +325,7 @@ class ProductionStatisticsDerivator:
             undetermined=need.undetermined,
             spectral_index=self.pilot.index,
             thrown=self.thrown,
-            not_held=energies_not_held(self.metrics, self.pilot.energy_edges, self.thrown.energy),
+            not_held=need.not_held,
         )
 
     def _answered(self) -> ProductionTotal:
@@ -510,7 +496,7 @@ def _bin_table(derivator: ProductionStatisticsDerivator) -> QTable:
             "target": _targets(pilot, derivator.metrics),
             **own,
             "n_production": derivator.total.n_events * shares,
-            "status": np.where(pilot.requested & ~held, "below_limit", pilot.status),
+            "status": np.where(pilot.requested & ~held, "not_thrown", pilot.status),
             "decided_by": pilot.decided_by,
             "decides": np.arange(shares.size) == (-1 if deciding is None else deciding),
         }

@@ -27,7 +27,15 @@ from .core.configuration import Strict, job_arguments, load_yaml, to_unit, valid
 from .core.errors import ArgumentError, FileError, MissingFileError, ProdconfWarning
 from .core.files import atomic_path, provenance, require_outputs
 from .precision.pilots import thrown_text
-from .precision.targets import Metrics, energies_not_held, metrics_dict, not_held_lines, read_metrics
+from prodconf.precision.targets import (
+    Metrics,
+    energies_not_held,
+    metrics_dict,
+    not_held_lines,
+    ranges_text,
+    read_metrics,
+    thrown_whole,
+)
 from .sky.place import UNITS, GridPoint, parse_grid_point
 
 if TYPE_CHECKING:
@@ -481,6 +489,7 @@ class ProductionStatisticsHandler:
         assert self.interpolation is not None
         row, thrown = self.records[0], _thrown(self.records[0])
         edges, index = self.interpolation.energy_edges, self.records.meta["spectral_index"]
+        left = energies_not_held(self.metrics, edges, thrown_whole(edges, *thrown["energy"]))
         error = float(row["leave_one_out"])
         known = f"{error:.1%} (pilots left out)" if np.isfinite(error) else "not measurable"
         low, high = (float(row[f"deciding_energy_{end}"].value) for end in ("min", "max"))
@@ -488,11 +497,12 @@ class ProductionStatisticsHandler:
             f"At {self._query().describe()}: {row['value']:.3g} +- {row['sigma']:.2g} events in the bin of that "
             f"energy, {row['total']:.3g} in the whole spectrum ({thrown_text(index, **thrown)}).",
             f"Decided by {row['decided_by']} between {low:.3g} and {high:.3g} TeV; error of the interpolation {known}.",
-            *not_held_lines(energies_not_held(self.metrics, edges, thrown["energy"])),
+            *not_held_lines(ranges_text(left)),
             f"Verdict: {row['status']}{', outside the pilots' if row['outside'] else ''}.",
         ]
         if verbose:
-            lines += [f"{pilot['file']}: {line}" for pilot in self._pilots() for line in pilot["verdicts"]]
+            said = ((pilot["file"], pilot["verdicts"]) for pilot in self._pilots())
+            lines += [f"{file}: {verdicts[0]} {verdicts[-1]}" for file, verdicts in said]
         return lines
 
     def initialize_evaluators(self) -> None:

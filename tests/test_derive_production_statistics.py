@@ -246,7 +246,7 @@ def test_a_shorter_energy_range_is_held_to_what_it_throws(evaluator):
     parts = derivator.derive_statistics(return_sum=False).value
     assert parts[[0, 3]].tolist() == [0.0, 0.0]
     assert parts.sum() == pytest.approx(derivator.total.n_events)
-    assert derivator.table()["status"].tolist() == ["below_limit", "ok", "ok", "not_requested"]
+    assert derivator.table()["status"].tolist() == ["not_thrown", "ok", "ok", "not_thrown"]
 
 
 # --- where the pilot says nothing -------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from ..limits.rows import LIMIT_COLUMNS, rows_to_table
 from .configuration import PRODUCTION, PlanConfiguration
 from .proposal import LARGER, Proposal
 from ..precision.pilots import PilotStatistics, Requirement, number_of_events
+from ..precision.targets import not_held_lines, ranges_text
 
 # %% auto #0
 __all__ = ['statistics_table', 'ProductionPlan', 'summarise']
@@ -50,7 +51,7 @@ def _statistics_rows(
             "bias_uncertainty": pilot.bias_uncertainty[j],
             "n_required": events[j],
             "n_required_bound": bounds[j],
-            "status": "below_limit" if pilot.requested[j] and not need.held[j] else str(pilot.status[j]),
+            "status": "not_thrown" if pilot.requested[j] and not need.held[j] else str(pilot.status[j]),
             "lost_share": shares[j],
             "decided_by": str(pilot.decided_by[j]) or "none",
             "decides": j == need.deciding_bin,
@@ -81,8 +82,8 @@ def statistics_table(
     astropy.table.QTable
         `n_required` is the number of events of the *whole* thrown spectrum in the pilot's ranges with which this
         bin reaches the target: NaN where undetermined. `n_required_bound` suffices at 95 %. `lost_share` is NaN where
-        the loss is not known. The status "below_limit"
-        marks bins of the target's range that reach below the energy limit of the production.
+        the loss is not known. The status "not_thrown"
+        marks bins of the target's range that reach beyond the energies of the production.
     """
     shares = [np.nan] * len(pilots) if lost is None else lost
     rows = [row for one in zip(pilots, needs, ranges, shares, strict=True) for row in _statistics_rows(*one)]
@@ -214,26 +215,14 @@ def _blind(plan: ProductionPlan) -> list[str]:
     ]
 
 
-def _cut(need: Requirement, pilot: PilotStatistics) -> tuple[bool, bool]:
-    """Tell whether the production's energies cut the target below, and above."""
-    cut, held = np.flatnonzero(pilot.requested & ~need.held), np.flatnonzero(need.held)
-    if not held.size:
-        return bool(cut.size), False
-    return bool((cut < held[0]).any()), bool((cut > held[-1]).any())
-
-
 def _beyond(plan: ProductionPlan) -> list[str]:
-    """Say where the target reaches beyond the energies of the production."""
-    words = (
-        "the energy limit lies above the lowest energies of the target, which are not held to it",
-        "the largest energy lies below the highest energies of the target, which are not held to it",
-    )
-    pairs = list(zip(plan.requirements, plan.evaluations, strict=True))
-    sentences = []
-    for end, meaning in enumerate(words):
-        if zeniths := [pilot.zenith for need, pilot in pairs if _cut(need, pilot)[end]]:
-            sentences.append(f"at zenith {span(zeniths, '°')} {meaning}")
-    return sentences
+    """Name the energies of the targets that no bin is held to, and the pilots where they differ."""
+    zeniths: dict[str, list[float]] = {}
+    for need, pilot in zip(plan.requirements, plan.evaluations, strict=True):
+        zeniths.setdefault(ranges_text(need.not_held), []).append(pilot.zenith)
+    if len(zeniths) == 1:
+        return not_held_lines(*zeniths)
+    return not_held_lines(*(f"{text} at zenith {span(angles, '°')}" for text, angles in zeniths.items() if text))
 
 # %% ../../nbs/plan/05_summary.ipynb #d3e23c89
 def _weak(plan: ProductionPlan) -> list[str]:
@@ -316,7 +305,7 @@ def _cuts(plan: ProductionPlan) -> list[str]:
     """Say how much of its own triggers a bin of the target loses at most."""
     if plan.statistics is None:
         return []
-    rows = plan.statistics[np.isin(plan.statistics["status"], ("not_requested", "below_limit"), invert=True)]
+    rows = plan.statistics[np.isin(plan.statistics["status"], ("not_requested", "not_thrown"), invert=True)]
     shares = np.asarray(rows["lost_share"])
     if not (known := np.isfinite(shares)).any():
         return []
@@ -345,9 +334,9 @@ def summarise(plan: ProductionPlan) -> list[str]:
         What to simulate; how many events; what decided the number; the cheapest way, if showers have a cost; what the
         pilots do not determine.
     """
-    sentences = [_what(plan), _how_many(plan), _decided(plan), *_cheapest(plan), *_cuts(plan)]
+    sentences = [_what(plan), _how_many(plan), _decided(plan), *_cheapest(plan), *_cuts(plan), *_beyond(plan)]
     outside = int(np.sum(plan.production["outside_pilots"]))
-    open_points = _blind(plan) + _beyond(plan) + _weak(plan)
+    open_points = _blind(plan) + _weak(plan)
     if outside:
         where = "lies" if outside == 1 else "lie"
         open_points.append(

@@ -26,7 +26,7 @@ from prodconf.precision.area import (
 )
 from .counts import EventCounts, ShowerSums, count_events
 from .energy import EnergyEstimate, energy_estimate, required_events_bias
-from .targets import Metric, Metrics
+from .targets import Metric, Metrics, energies_not_held, thrown_whole
 from ..sky.shower_frame import solid_angle
 
 Array = NDArray[np.float64]
@@ -412,6 +412,8 @@ class Requirement:
         Bins that are held to the target: requested, and wholly within the energies of the production.
     decided_by : str
         Name of the target that decides; "" where none does.
+    not_held : tuple of tuple of float
+        Energy ranges in TeV of the targets in which no bin is held to them.
     """
 
     density: float
@@ -426,6 +428,7 @@ class Requirement:
     undetermined: tuple[tuple[float, float], ...]
     held: NDArray[np.bool_]
     decided_by: str = ""
+    not_held: tuple[tuple[float, float], ...] = ()
 
 # %% ../../nbs/precision/06_pilots.ipynb #cfbc523e
 def joined_bins(edges: Array, chosen: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:
@@ -453,15 +456,17 @@ def requirement(pilot: PilotStatistics, *, energy_limit: float = 0.0, energy_max
         Status "undetermined" if any requested bin is; "sample_limited" if the deciding bin rests on fewer than
         100 effective events.
     """
-    lower, upper = pilot.energy_edges[:-1], pilot.energy_edges[1:]
-    held = pilot.requested & (lower >= energy_limit * (1 - 1e-6)) & (upper <= energy_max * (1 + 1e-6))
+    held = pilot.requested & thrown_whole(pilot.energy_edges, energy_limit, energy_max)
+    left = energies_not_held(pilot.targets, pilot.energy_edges, held)
     blind = held & (pilot.status == "undetermined")
     known = held & ~blind & np.isfinite(pilot.density)
     gaps = joined_bins(pilot.energy_edges, blind)
     floor = float(pilot.density_floor[blind].max(initial=0.0))
     if not known.any():
         nowhere = (np.nan, np.nan)
-        return Requirement(np.nan, np.nan, np.inf, floor, None, nowhere, 0.0, "undetermined", None, gaps, held)
+        return Requirement(
+            np.nan, np.nan, np.inf, floor, None, nowhere, 0.0, "undetermined", None, gaps, held, "", left
+        )
     edges = pilot.energy_edges.tolist()
     j = int(np.nanargmax(np.where(known, pilot.density, -np.inf)))
     n_effective = float(pilot.n_effective[j])
@@ -479,6 +484,7 @@ def requirement(pilot: PilotStatistics, *, energy_limit: float = 0.0, energy_max
         undetermined=gaps,
         held=held,
         decided_by=str(pilot.decided_by[j]),
+        not_held=left,
     )
 
 # %% ../../nbs/precision/06_pilots.ipynb #fa2e8ce2

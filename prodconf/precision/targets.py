@@ -36,9 +36,10 @@ Array = NDArray[np.float64]
 TARGET_UNITS = {"edges": "TeV", "flux": "1 / (m2 s TeV)", "pivot": "TeV", "cutoff": "TeV", "exposure": "s"}
 
 # %% auto #0
-__all__ = ['Array', 'TARGET_UNITS', 'Metric', 'Metrics', 'ranges_text', 'energies_not_held', 'not_held_lines', 'parse_metrics',
-           'read_metrics', 'as_metrics', 'metrics_dict', 'write_metrics', 'data_targets', 'inflation', 'SourceSpectrum',
-           'expected_counts', 'PerBin', 'BinCounts', 'Source', 'BinTargets', 'BinTargetResult', 'bin_targets']
+__all__ = ['Array', 'TARGET_UNITS', 'Metric', 'Metrics', 'ranges_text', 'thrown_whole', 'energies_not_held', 'not_held_lines',
+           'parse_metrics', 'read_metrics', 'as_metrics', 'metrics_dict', 'write_metrics', 'data_targets', 'inflation',
+           'SourceSpectrum', 'expected_counts', 'PerBin', 'BinCounts', 'Source', 'BinTargets', 'BinTargetResult',
+           'bin_targets']
 
 # %% ../../nbs/precision/01_targets.ipynb #d7075f18
 class Metric(Strict):
@@ -106,17 +107,23 @@ def ranges_text(ranges: Sequence[tuple[float, float]]) -> str:
     return named + (f" and {len(ranges) - 4} more ranges" if len(ranges) > 4 else "")
 
 
-def _gaps(metric: Metric, edges: Array, thrown: tuple[float, float]) -> list[tuple[float, float]]:
-    """Return the energies of one target below and above the bins that are thrown whole."""
-    held = metric.covers(edges) & (edges[:-1] >= thrown[0] * (1 - 1e-6)) & (edges[1:] <= thrown[1] * (1 + 1e-6))
-    if not held.any():
+def _gaps(metric: Metric, edges: Array, held: NDArray[np.bool_]) -> list[tuple[float, float]]:
+    """Return the energies of one target below and above the bins that are held to it."""
+    own = metric.covers(edges) & held
+    if not own.any():
         return [(metric.energy_min, metric.energy_max)]
-    ends = (metric.energy_min, float(edges[:-1][held][0])), (float(edges[1:][held][-1]), metric.energy_max)
+    ends = (metric.energy_min, float(edges[:-1][own][0])), (float(edges[1:][own][-1]), metric.energy_max)
     return [(low, high) for low, high in ends if high > low * (1 + 1e-6)]
 
 
+def thrown_whole(energy_edges: ArrayLike, energy_min: float, energy_max: float) -> NDArray[np.bool_]:
+    """Tell which bins (edges in TeV, shape (n + 1,)) lie wholly within the energies of a production."""
+    edges = np.asarray(energy_edges, dtype=np.float64)
+    return np.asarray((edges[:-1] >= energy_min * (1 - 1e-6)) & (edges[1:] <= energy_max * (1 + 1e-6)))
+
+
 def energies_not_held(
-    metrics: Metrics, energy_edges: ArrayLike, thrown: tuple[float, float] = (0.0, math.inf)
+    metrics: Metrics, energy_edges: ArrayLike, held: NDArray[np.bool_]
 ) -> tuple[tuple[float, float], ...]:
     """
     Return the energies of the targets at which no bin is held to them.
@@ -126,8 +133,8 @@ def energies_not_held(
     metrics : Metrics
     energy_edges : array_like, shape (n + 1,)
         TeV, increasing.
-    thrown : tuple of float
-        Energies of the production, TeV; a bin that reaches beyond them is not held.
+    held : numpy.ndarray of bool, shape (n,)
+        Bins that can be held to a target, such as those that are thrown whole.
 
     Returns
     -------
@@ -141,17 +148,17 @@ def energies_not_held(
     """
     edges = require_positive("energy_edges", require_edges("energy_edges", energy_edges, "TeV"))
     joined: list[tuple[float, float]] = []
-    for low, high in sorted(gap for _, one in metrics if one is not None for gap in _gaps(one, edges, thrown)):
+    for low, high in sorted(gap for _, one in metrics if one is not None for gap in _gaps(one, edges, held)):
         if joined and low <= joined[-1][1]:
             low, high = joined[-1][0], max(high, joined.pop()[1])
         joined.append((low, high))
     return tuple(joined)
 
 
-def not_held_lines(ranges: Sequence[tuple[float, float]]) -> list[str]:
-    """Say in one line which energies of the targets are not held to them; no line where all are."""
-    why = "(not thrown, or only part of a bin)"
-    return [f"Energies of the targets that are not held to them {why}: {ranges_text(ranges)}."] if ranges else []
+def not_held_lines(*named: str) -> list[str]:
+    """Say in one line which energies, named by `ranges_text`, are not held to the targets; no line where all are."""
+    ranges, why = "; ".join(filter(None, named)), "(not thrown, or only part of a bin)"
+    return [f"Energies of the targets that are not held to them {why}: {ranges}."] if ranges else []
 
 # %% ../../nbs/precision/01_targets.ipynb #edf8c188
 _TARGET_NAMES = ("target_uncertainty", "target_error")

@@ -19,7 +19,15 @@ from ..jobs.cost import CostModel, SimulationCost, read_cost_model, simulation_c
 from ..plan.main_job import production_at, thrown_ranges
 from ..plan.pointings import places_of_pilots, production_ranges
 from ..plan.summary import ProductionPlan
-from ..precision.pilots import PilotStatistics, Requirement, disc_factors, number_of_events, requirement
+from prodconf.precision.pilots import (
+    PilotStatistics,
+    Requirement,
+    disc_factors,
+    number_of_events,
+    requirement,
+    thrown_text,
+)
+from ..precision.targets import not_held_lines, ranges_text
 from .pilots import StudyPilots, TriggerTails, choose, evaluate
 from .settings import AS_PLANNED, StudySettings, changed_configuration, limits_remarks, plan_anew
 
@@ -76,8 +84,9 @@ class StatisticsStudy:
         rows: list[tuple[str, ...]] = [("quantity", "value"), ("events", with_error(self.n_events, self.sigma))]
         rows.append(("enough at 95 %", amount(self.bound)))
         rows.append(("showers × uses", f"{amount(np.ceil(self.n_events / uses))} × {uses}"))
-        low, high = taken.energy_range or (np.nan, np.nan)
-        rows.append(("thrown", f"{low:.4g} – {high:.4g} TeV, {taken.radius:.4g} m, {taken.viewcone:.4g}°"))
+        ends = {"core": (0.0, taken.radius or np.nan), "viewcone": (0.0, taken.viewcone or np.nan)}
+        energy = taken.energy_range or (np.nan, np.nan)
+        rows.append(("thrown", thrown_text(taken.spectral_index or np.nan, energy=energy, **ends)))
         low, high = self.record.deciding_range
         if self.record.deciding_bin is not None:
             rows.append(("deciding bin", f"{low:.3g} – {high:.3g} TeV"))
@@ -96,7 +105,7 @@ class StatisticsStudy:
         words = [f"The pilot has too few events for one of the targets in {gaps} TeV{least}."] if gaps else []
         if not self.held.any():
             words.append("No energy bin of the target lies within the energy range, so nothing is asked of it.")
-        return words + list(self.notes)
+        return words + not_held_lines(ranges_text(self.record.not_held)) + list(self.notes)
 
     @property
     def figure(self) -> Figure:

@@ -585,7 +585,7 @@ def test_real_statistics_are_honest(real):
     assert set(plan.production["n_events_status"]) == {"undetermined"}
     assert all(need.status == "undetermined" for need in plan.requirements)
     seen = np.asarray(table["n_passed"]) > 0
-    asked = ~np.isin(np.asarray(table["status"]), ["not_requested", "below_limit"])
+    asked = ~np.isin(np.asarray(table["status"]), ["not_requested", "not_thrown"])
     np.testing.assert_array_equal(np.isfinite(table["n_required"]), seen)
     np.testing.assert_array_equal(np.isfinite(table["relative_uncertainty"]), seen)
     assert set(table["status"][asked & ~seen]) == {"undetermined"}

@@ -271,7 +271,7 @@ def test_statistics_table_gives_events_of_the_whole_spectrum(tmp_path):
     np.testing.assert_allclose(table["n_required"], np.where(k > 0, expected, np.nan))
     assert np.isposinf(table["n_required_bound"][0])
     assert (table["n_required_bound"][1:] > table["n_required"][1:]).all()
-    assert list(table["status"][:2]) == ["below_limit", "below_limit"]
+    assert list(table["status"][:2]) == ["not_thrown", "not_thrown"]
     assert np.flatnonzero(table["decides"]).tolist() == [need.deciding_bin] == [2 + int(np.argmax(expected[2:]))]
 
 

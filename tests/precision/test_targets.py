@@ -14,7 +14,9 @@ from prodconf.precision.targets import (
     metrics_dict,
     not_held_lines,
     parse_metrics,
+    ranges_text,
     read_metrics,
+    thrown_whole,
     write_metrics,
 )
 
@@ -197,11 +199,11 @@ def test_damaged_files(tmp_path):
 def test_energies_that_no_bin_is_held_to(thrown, expected):
     edges = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]
     wide = Metrics(uncertainty_effective_area=Metric(target=0.1, energy_min=0.02, energy_max=150.0))
-    assert energies_not_held(wide, edges, thrown) == expected
-    assert len(not_held_lines(expected)) == 1
+    assert energies_not_held(wide, edges, thrown_whole(edges, *thrown)) == expected
+    assert len(not_held_lines(ranges_text(expected))) == 1
     whole = Metrics(energy_estimate=Metric(target=0.1, energy_min=0.1, energy_max=30.0))
-    assert energies_not_held(whole, edges) == ()
-    assert not_held_lines(()) == []
+    assert energies_not_held(whole, edges, np.ones(9, dtype=bool)) == ()
+    assert not_held_lines(ranges_text(())) == []
 
 
 def test_energies_that_targets_of_two_ranges_leave_out_are_joined():
@@ -210,4 +212,4 @@ def test_energies_that_targets_of_two_ranges_leave_out_are_joined():
         uncertainty_effective_area=Metric(target=0.1, energy_min=0.05, energy_max=12.0),
         energy_estimate=Metric(target=0.1, energy_min=0.08, energy_max=11.0),
     )
-    assert energies_not_held(both, edges) == ((0.05, 0.1), (10.0, 12.0))
+    assert energies_not_held(both, edges, np.ones(2, dtype=bool)) == ((0.05, 0.1), (10.0, 12.0))
