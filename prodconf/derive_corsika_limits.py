@@ -303,7 +303,8 @@ class LimitCalculator:
         lower_energy_limit, upper_radial_distance, viewcone : astropy.units.Quantity or None
             Limits to draw; None draws none.
         output_path : str or Path, optional
-            Folder for PNG files, made if it is missing. Without it the figures are shown in a notebook session.
+            Folder for PNG files, made if it is missing. Without it the figures are shown: in a notebook, or in windows
+            where matplotlib has them.
         overwrite : bool
             Whether figures of the same names in the folder may be replaced.
 

@@ -23,7 +23,7 @@ from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BeforeValidator, Field
 
-from .core.configuration import Strict, job_arguments, load_yaml, to_unit, validate
+from .core.configuration import SpectralIndex, Strict, job_arguments, load_yaml, to_unit, validate
 from .core.errors import ArgumentError, FileError, MissingFileError, ProdconfWarning
 from .core.files import atomic_path, provenance, require_outputs
 from .precision.pilots import thrown_text
@@ -124,7 +124,7 @@ class HandlerArguments(Strict):
     offset_max: _OffsetMax | None = None
     simulated_fraction: float | Literal["runs"] | None = None
     energy_axis: Literal["true", "reco"] = "true"
-    spectral_index: float | None = Field(default=None, gt=0, lt=20)
+    spectral_index: SpectralIndex | None = None
     outside: Literal["refuse", "nearest"] = "refuse"
     overwrite: bool = False
     plot_production_statistics: bool = False

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from astropy import units as u
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from .checks import shown
 from .errors import ArgumentError, FileError, MissingFileError, ProdconfError
@@ -23,7 +23,8 @@ from .errors import ArgumentError, FileError, MissingFileError, ProdconfError
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 # %% auto #0
-__all__ = ['ModelT', 'Energy', 'Length', 'Angle', 'to_unit', 'Strict', 'without_schema', 'validate', 'load_yaml', 'job_arguments']
+__all__ = ['ModelT', 'Energy', 'Length', 'Angle', 'SpectralIndex', 'to_unit', 'Strict', 'without_schema', 'validate', 'load_yaml',
+           'job_arguments']
 
 # %% ../../nbs/core/04_configuration.ipynb #aa704710
 def _unit(text: str) -> u.UnitBase:
@@ -76,6 +77,16 @@ def _converter(unit: str) -> Callable[[Any], float]:
 Energy = Annotated[float, BeforeValidator(_converter("TeV"))]
 Length = Annotated[float, BeforeValidator(_converter("m"))]
 Angle = Annotated[float, BeforeValidator(_converter("deg"))]
+
+
+def _positive_index(value: float) -> float:
+    """Refuse what `core.checks.require_index` refuses."""
+    if not 0 < value < 20:
+        raise ValueError("must lie in (0, 20), as 2 for a spectrum E^-2")
+    return value
+
+
+SpectralIndex = Annotated[float, Field(strict=True), AfterValidator(_positive_index)]
 
 # %% ../../nbs/core/04_configuration.ipynb #445727f8
 class Strict(BaseModel):

@@ -667,12 +667,27 @@ def figure_paths(
     return paths
 
 # %% ../../nbs/limits/11_figures.ipynb #c6f42866
+def _show_windows(figures: list[Figure]) -> int:
+    """Show figures in windows, all at once, where the backend of matplotlib has them; return how many were shown."""
+    import matplotlib.pyplot as plt
+
+    for figure in figures:
+        window = plt.figure(figsize=figure.get_size_inches())
+        if getattr(window.canvas, "required_interactive_framework", None) is None:
+            plt.close(window)
+            return 0
+        window.canvas.figure = figure
+        figure.set_canvas(window.canvas)
+    plt.show()
+    return len(figures)
+
+
 def show_figures(figures: Iterable[Figure]) -> int:
-    """Show figures in a notebook session, nowhere else; return how many were shown."""
+    """Show figures: as pictures in a notebook session, else in windows where there are; return how many were shown."""
     interactive = sys.modules.get("IPython")
     shell = interactive.get_ipython() if interactive is not None else None
     if shell is None or not hasattr(shell, "kernel"):
-        return 0
+        return _show_windows(list(figures))
     import io
 
     from IPython.display import Image, display

@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from prodconf.core.checks import (
     require_edges,
+    require_index,
     require_loss_fraction,
     require_positive,
     require_probability,
-    require_scalar,
 )
 from ..core.errors import ArgumentError, ProdconfError, ProdconfWarning
 from ..events.groups import PilotGroup, PilotPoint
@@ -102,7 +102,7 @@ class LimitRequest:
         if self.budget is not None:
             checked["budget"] = require_loss_fraction(self.budget, "budget")
         if self.index is not None:
-            checked["index"] = require_scalar("index", self.index)
+            checked["index"] = require_index(self.index, "index")
         if self.slices is not None:
             checked["slices"] = tuple(require_positive("slices", require_edges("slices", self.slices, "TeV")).tolist())
         for name, value in checked.items():

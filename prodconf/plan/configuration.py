@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from ..core.configuration import Angle, Energy, Length, Strict, load_yaml, validate
+from ..core.configuration import Angle, Energy, Length, SpectralIndex, Strict, load_yaml, validate
 from ..core.errors import ProdconfError
 from ..core.files import atomic_path, expand_files
 from ..jobs.cost import read_cost_model
@@ -206,7 +206,7 @@ class PlanConfiguration(Strict):
     )
     loss_fraction: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 1e-3
     confidence: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.95
-    spectral_index: Annotated[float, Field(gt=-20, lt=20, allow_inf_nan=False)] = 2.0
+    spectral_index: SpectralIndex = 2.0
     grid: Grid | None = None
     cost: Annotated[dict[str, Any] | None, BeforeValidator(lambda value: value and _as_cost(value))] = None
     allocation: Slicing | None = None

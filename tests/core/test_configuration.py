@@ -2,7 +2,7 @@
 
 import pytest
 
-from prodconf.core.configuration import Energy, Length, Strict, load_yaml, to_unit, validate
+from prodconf.core.configuration import Energy, Length, SpectralIndex, Strict, load_yaml, to_unit, validate
 from prodconf.core.errors import FileError, MissingFileError, ProdconfError
 
 
@@ -72,3 +72,13 @@ def test_the_keys_that_name_a_schema_are_accepted_in_every_file(tmp_path):
 @pytest.mark.parametrize("value", [{"value": 0.02, "unit": "dimensionless"}, "0.02 dimensionless"])
 def test_what_has_no_unit_may_say_so(value):
     assert to_unit(value, "") == 0.02
+
+
+@pytest.mark.parametrize("wrong", [-2, 0, 20, True, "2", float("nan"), None])
+def test_a_spectral_index_is_positive(wrong):
+    class Thrown(Strict):
+        index: SpectralIndex
+
+    assert validate(Thrown, {"index": 2}, source="x").index == 2.0
+    with pytest.raises(ProdconfError, match="x: index"):
+        validate(Thrown, {"index": wrong}, source="x")

@@ -364,3 +364,21 @@ def test_no_figure_touches_the_state_of_pyplot():
     assert before is after
     if after is not None:
         assert after.get_fignums() == []
+
+
+def test_figures_are_shown_in_windows_where_there_are(monkeypatch):
+    """A backend with windows gets each figure and one call to show them; one without gets none, and no warning."""
+    import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = []
+    monkeypatch.setattr(plt, "show", lambda: shown.append([plt.figure(n).canvas.figure for n in plt.get_fignums()]))
+    figures = [Figure(figsize=(3, 2)), Figure(figsize=(2, 2))]
+    plt.close("all")
+    assert show_figures(figures) == 0
+    assert (shown, plt.get_fignums()) == ([], [])
+    monkeypatch.setattr(FigureCanvasAgg, "required_interactive_framework", "any")
+    assert show_figures(figures) == 2
+    assert shown == [figures]
+    plt.close("all")

@@ -231,7 +231,7 @@ PLANS = st.fixed_dictionaries(
         "metrics": NAMES | METRICS,
         "loss_fraction": st.floats(0, 0.99).filter(lambda x: x == 0 or x > 1e-90),
         "confidence": st.floats(0.01, 0.99),
-        "spectral_index": st.floats(-19, 19),
+        "spectral_index": st.floats(0.01, 19),
         "sub_arrays": st.dictionaries(
             NAMES,
             st.just({"telescopes": "all", "multiplicity": 3})

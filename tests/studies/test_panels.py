@@ -648,7 +648,7 @@ def test_a_plan_whose_triggers_hold_another_pilot_than_its_events(sample, tmp_pa
         {"loss_fraction": 0.0},
         {"loss_fraction": 0.6},
         {"spectral_index": 2.7},
-        {"spectral_index": -1.5, "cost": None},
+        {"spectral_index": 0.5, "cost": None},
         {"confidence": 0.123, "name": "x" * 500},
     ],
     ids=str,
