@@ -5,8 +5,8 @@
 # %% ../../nbs/plan/04_proposal.ipynb #d028bd6b
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -552,10 +552,47 @@ def divide(
     allocation : Allocation
         Its slices, sized for the design effects there.
     """
-    wanted = pointings.wanted(factor)
-    found = cheapest_slices(wanted, model, slices=how.slices, index=how.spectral_index, shared=how.shared)
-    fitted = on_slices(pointings, found)
-    return fitted, resized(found, fitted.wanted(factor), model)
+    ways = (True,) if how.shared else (True, False)
+    found = [
+        one for shared in ways for one in _tried(pointings, model, how.model_copy(update={"shared": shared}), factor)
+    ]
+    hours = np.array([one.seconds.sum(axis=1) for one in found])
+    best = np.full(hours.shape[1], hours.sum(axis=1).argmin()) if how.shared else hours.argmin(axis=0)
+    rows = np.arange(best.size)
+    names = [field.name for field in fields(Allocation)]
+    chosen = Allocation(**{name: np.array([getattr(one, name) for one in found])[best, rows] for name in names})
+    fitted = on_slices(pointings, chosen)
+    return fitted, resized(chosen, fitted.wanted(factor), model)
+
+
+def _tried(pointings: Pointings, model: CostModel, how: Slicing, factor: float | None) -> Iterator[Allocation]:
+    """Yield slices that were sought with the design effects of several discs, sized for those of their own."""
+    own = pointings.wanted(factor)
+    for where in _starts(pointings):
+        for _ in range(_ROUNDS):
+            wanted = _on_discs_of(own, where.wanted(factor))
+            found = cheapest_slices(wanted, model, slices=how.slices, index=how.spectral_index, shared=how.shared)
+            where = on_slices(pointings, found)
+            yield resized(found, where.wanted(factor), model)
+
+
+_ROUNDS = 2
+
+
+def _starts(pointings: Pointings) -> tuple[Pointings, ...]:
+    """Return the pointings with each bin on its own disc and on the widest, between which those of the slices lie."""
+    if pointings.fit is None or set(pointings.needs) == {1}:
+        return (pointings,)
+    widest = [
+        np.where(np.isfinite(x), np.nanmax(x, axis=1, keepdims=True), x) for x in (pointings.radius, pointings.viewcone)
+    ]
+    return pointings, replace(pointings.fit(*widest), weak=pointings.weak)
+
+
+def _on_discs_of(own: Needs, other: Needs) -> Needs:
+    """Return what bins need per area and solid angle elsewhere, on discs and cones of their own."""
+    share = own.etendue / other.etendue
+    return replace(own, events={n: events * share for n, events in other.events.items()})
 
 
 def on_slices(pointings: Pointings, allocation: Allocation) -> Pointings:

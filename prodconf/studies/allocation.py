@@ -20,12 +20,11 @@ from ..jobs.cost import CostModel, cost_entry, read_cost_model
 from ..plan.configuration import PlanConfiguration, Slicing
 from ..plan.main_job import limits_request, production_at, thrown_ranges
 from ..plan.pointings import places_of_pilots, production_ranges, target_bins
-from ..plan.proposal import Band, Pointings, hours_band, least_hours, on_slices, pointings_of
+from ..plan.proposal import Band, Pointings, divide, hours_band, least_hours, on_slices, pointings_of
 from prodconf.plan.slices import (
     Allocation,
     Needs,
     best_uncertainties,
-    cheapest_slices,
     require_times,
     resized,
     scaled,
@@ -337,23 +336,6 @@ def _pointing(
         )
     return found, target.bins.notes
 
-
-def _slices(wanted: Needs, model: CostModel, taken: StudySettings) -> Allocation:
-    """Divide the bins with a target; those beyond them are left out, which is quicker and the same."""
-    asked, count = np.flatnonzero(wanted.asked[0]), taken.slices or 1
-    first, last = int(asked[0]), int(asked[-1]) + 1
-    if last - first < count:
-        first, last = 0, wanted.edges.size - 1
-    bins = slice(first, last)
-    events = {uses: one[:, bins] for uses, one in wanted.events.items()}
-    inner = Needs(wanted.edges[first : last + 1], events, wanted.disc[:, bins], wanted.cone[:, bins], wanted.ends)
-    inner = replace(inner, index=wanted.index, slope=wanted.slopes[:, bins])
-    index: Any = None if taken.index == "free" else taken.index
-    found = cheapest_slices(inner, model, slices=count, index=index)
-    there = found.n_events > 0
-    moved = {name: getattr(found, name) + first * there for name in ("first", "last", "deciding_bin")}
-    return replace(found, **moved)
-
 # %% ../../nbs/studies/06_allocation.ipynb #15920fb2
 def allocation_study(pilots: StudyPilots, settings: StudySettings = AS_PLANNED) -> AllocationStudy:
     """
@@ -406,10 +388,9 @@ def _widest(pointing: Pointings) -> tuple[float, float]:
 
 def _divided(pilots: StudyPilots, pointing: Pointings, model: CostModel, taken: StudySettings) -> AllocationStudy:
     """Divide the energies, and spend the budget."""
-    found = _slices(pointing.wanted(), model, taken)
-    fitted, index = on_slices(pointing, found), pilots.configuration.spectral_index
-    wanted = fitted.wanted()
-    own = resized(found, wanted, model)
+    gamma: Any = None if taken.index == "free" else taken.index
+    fitted, own = divide(pointing, model, Slicing(slices=taken.slices or 1, spectral_index=gamma, shared=False))
+    wanted, index = fitted.wanted(), pilots.configuration.spectral_index
     estimate = resized(own, fitted.wanted(None), model)
     single = spectrum(pointing.wanted(), model, index=index)
     single = resized(single, on_slices(pointing, single).wanted(), model)
