@@ -202,11 +202,12 @@ def _hold(targets: dict[str, Metric], edges: Array, evaluators: Sequence[Any], o
 # %% ../nbs/interpolation_handler.ipynb #e9b7cfea
 @dataclass(frozen=True)
 class _Thresholds:
-    """Threshold of each pilot in TeV (NaN: not determined), uncertainty of its logarithm, rank of its status."""
+    """Threshold of each pilot in TeV (NaN: not determined, why), uncertainty of its logarithm, rank of its status."""
 
     value: Array
     sigma: Array
     rank: NDArray[np.int64]
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -253,7 +254,8 @@ def _read_thresholds(evaluators: Sequence[Any], reference_energy: float | None) 
     known &= np.isfinite(high) & (low > 0)
     width = np.log(np.where(known, high / np.where(known, low, 1.0), 1.0)) / spread
     rank = np.where(known, [int(str(r.status) != "ok") for r in records], 2)
-    return _Thresholds(np.where(known, value, np.nan), width, rank)
+    reasons = tuple(str(getattr(record, "reason", "")) for record in records)
+    return _Thresholds(np.where(known, value, np.nan), width, rank, reasons)
 
 
 def _read_fields(
@@ -574,25 +576,37 @@ def _warn(question: Question, blind: NDArray[np.bool_]) -> None:
         warnings.warn(told, ProdconfWarning, stacklevel=3)
 
 
-def _refuse_undetermined(lost: NDArray[np.bool_]) -> None:
-    """Refuse to answer with NaN."""
-    if lost.any():
-        raise ArgumentError(
-            f"query_points row {int(np.argmax(lost))}: the evaluators with weight must determine a requested bin, "
-            f"got none; {int(lost.sum())} of {lost.size} rows are undetermined (interpolate_records says which)"
-        )
+def _without_threshold(thresholds: _Thresholds, question: Question, row: int, evaluators: Sequence[Any]) -> str:
+    """Name the first evaluator with weight at a query that has no threshold, and why; "" where all have one."""
+    asked = question.weights.matrix[[question.kind[row]]].indices
+    blind = asked[np.isnan(thresholds.value[asked])]
+    if not blind.size:
+        return ""
+    why = thresholds.reasons[blind[0]]
+    return f"{_file_name(evaluators[blind[0]])}{why and f' ({why})'}"
+
+
+def _refuse_undetermined(lost: NDArray[np.bool_], question: Question, handler: InterpolationHandler) -> None:
+    """Refuse to answer with NaN, and name the cause."""
+    if not lost.any():
+        return
+    i = int(np.argmax(lost))
+    rule = "the evaluators with weight must determine a requested bin, got none"
+    several = question.weights.matrix[[question.kind[i]]].nnz > 1
+    if several and (name := _without_threshold(handler._thresholds, question, i, handler.evaluators)):
+        rule = f"evaluators with weight are read at equal energy over their energy threshold, got none for {name}"
+    raise ArgumentError(
+        f"query_points row {i}: {rule}; {int(lost.sum())} of {lost.size} rows are undetermined "
+        "(interpolate_records says which)"
+    )
 
 
 def _refuse_no_threshold(thresholds: _Thresholds, question: Question, evaluators: Sequence[Any]) -> None:
     """Refuse to answer for an evaluator that has no threshold."""
     if len(question.rows) != 1:
         raise ArgumentError(f"query_point must be one point of five values, got {len(question.rows)} points")
-    asked = question.weights.matrix.indices
-    blind = asked[np.isnan(thresholds.value[asked])]
-    if blind.size:
-        raise ArgumentError(
-            f"evaluators with weight must have an energy threshold, got none for {_file_name(evaluators[blind[0]])}"
-        )
+    if name := _without_threshold(thresholds, question, 0, evaluators):
+        raise ArgumentError(f"evaluators with weight must have an energy threshold, got none for {name}")
 
 # %% ../nbs/interpolation_handler.ipynb #bf121d60
 class InterpolationHandler:
@@ -757,6 +771,6 @@ class InterpolationHandler:
         question = ask(self._places, query_points, outside=self.outside)
         bins, tables = _bins(question.rows, self.energy_edges), self._tables
         total = _all_totals(tables, question.weights.matrix, detail=False)
-        _refuse_undetermined(np.isnan(total.density[question.kind]))
+        _refuse_undetermined(np.isnan(total.density[question.kind]), question, self)
         _warn(question, total.blind[question.kind])
         return _events(tables, question, total, bins)[1]

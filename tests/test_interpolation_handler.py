@@ -520,3 +520,18 @@ def test_records_say_what_is_thrown(small_sample):
         ):
             assert row[f"thrown_{name}_min"][0].value == pytest.approx(low, rel=1e-9)
             assert row[f"thrown_{name}_max"][0].value == pytest.approx(high, rel=1e-9)
+
+
+def test_a_pilot_without_threshold_is_named_between_the_pilots(shared_data):
+    """The pilot at 60 deg was thrown from above its threshold: what is read at equal energy over it ends there."""
+    folder = shared_data / "cases/node_energy_ranges"
+    metrics = read_metrics(folder / "metrics.yml")
+    evaluators = [StatisticalErrorEvaluator(folder / f"gamma_za{zenith}.fits", metrics) for zenith in (20, 60)]
+    handler = InterpolationHandler(evaluators, metrics)
+    for call in (handler.interpolate, handler.interpolate_energy_threshold):
+        with pytest.raises(
+            ProdconfError, match=r"energy threshold.* got none for gamma_za60\.fits \(.*0\.0501 TeV"
+        ) as caught:
+            call([1.0, 0.0, 40.0, None, None])
+        assert len(str(caught.value)) <= 300
+    assert handler.interpolate([1.0, 0.0, 60.0, None, None]) > 0

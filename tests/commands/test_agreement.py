@@ -121,7 +121,10 @@ def test_another_disc_and_cone_are_the_stated_factors(asked, place):
 
 def test_energies_that_are_not_held_are_named_alike(asked, small_plan):
     _, texts, _ = asked
-    lines = {name: [line.strip() for line in text.splitlines() if NOT_HELD in line] for name, text in texts.items()}
+    lines = {
+        name: [line.strip() for line in text.splitlines() if line.strip().startswith(NOT_HELD)]
+        for name, text in texts.items()
+    }
     assert all(len(line) == 1 for line in lines.values())
     assert lines["evaluate"] == lines["config"] == lines["statistics"]
     assert [sentence for sentence in small_plan[0].summary if sentence.startswith(NOT_HELD)]
