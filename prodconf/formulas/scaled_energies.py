@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import NoReturn, TypeAlias
 
 import numpy as np
@@ -134,12 +135,13 @@ class Morphing:
         self.matrix, self.log_centres = matrix, log_centres
         self.shift = _log_shifts(matrix, log_threshold)
         width = np.diff(log_centres)
-        self.even = bool(np.ptp(width) < 1e-5 * width[0])
+        self.even = bool(width.size and np.ptp(width) < 1e-5 * width[0])
         if self.even:
-            self._prepare(float(width.mean()), log_centres.size)
+            self._prepare()
 
-    def _prepare(self, width: float, n_bins: int) -> None:
+    def _prepare(self) -> None:
         """Make the matrix for equally wide bins: a column for each pilot and whole shift, and one for NaN."""
+        width, n_bins = float(np.diff(self.log_centres).mean()), self.log_centres.size
         position = np.where(np.isfinite(self.shift), self.shift / width, 2.0 * n_bins)
         lost = np.abs(position) > n_bins
         whole, share = _split(np.where(lost, 0.0, position))
@@ -147,6 +149,15 @@ class Morphing:
         self.n_shifts = int(whole.max()) - self.low + 2
         cell = np.where(lost, -1, self.matrix.indices * self.n_shifts + whole - self.low)
         self.cells = _two_cells(self.matrix, cell, share, size=self.matrix.shape[1] * self.n_shifts + 1)
+
+    def apart(self) -> Morphing:
+        """Return one that reads each stored weight by itself, one row for each, at the same energies."""
+        other, size = copy(self), self.matrix.nnz
+        shape = (size, self.matrix.shape[1])
+        other.matrix = sparse.csr_matrix((np.ones(size), self.matrix.indices, np.arange(size + 1)), shape=shape)
+        if other.even:
+            other._prepare()
+        return other
 
     def read(self, table: Array, bins: NDArray[np.intp], *, power: int = 1) -> Array:
         """

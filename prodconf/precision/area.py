@@ -471,7 +471,7 @@ def design_effect_at(correlation: ArrayLike, n_use: ArrayLike, *, gain: ArrayLik
     return _grown(*fit_together(correlation=rho, n_use=uses, gain=ratio))
 
 
-def design_growth(design_effect: ArrayLike, gain: ArrayLike, *, pilot_uses: int, n_use: int) -> Array:
+def design_growth(design_effect: ArrayLike, gain: ArrayLike, *, pilot_uses: ArrayLike, n_use: ArrayLike) -> Array:
     """
     Return by how much design effects grow on other discs and with another number of uses, D'/D.
 
@@ -481,8 +481,8 @@ def design_growth(design_effect: ArrayLike, gain: ArrayLike, *, pilot_uses: int,
         Of the pilot, at least 1.
     gain : array_like
         Thrown area of the pilot over that of the production, broadcast with the design effects.
-    pilot_uses, n_use : int
+    pilot_uses, n_use : array_like of int
         Uses of each shower in the pilot and in the production.
     """
     design = np.maximum(design_effect, 1.0)
-    return _grown((design - 1) / max(pilot_uses - 1, 1), n_use, gain) / design
+    return _grown((design - 1) / np.maximum(np.asarray(pilot_uses) - 1, 1), n_use, gain) / design

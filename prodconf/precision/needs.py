@@ -5,30 +5,32 @@
 # %% ../../nbs/precision/07_needs.ipynb #3e45c7c2
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.special import fdtri, gammaincinv
+from scipy.special import fdtr, fdtri, ndtr, ndtri
 
 from ..core.checks import require_finite, require_probability
 from ..core.errors import ArgumentError
+from ..formulas.energy_threshold import EnergyCounts, energy_threshold
 from ..formulas.power_law import integral
-from ..formulas.scaled_energies import Matrix, shared_axis
+from ..formulas.scaled_energies import Matrix, Morphing, shared_axis
 from .area import design_growth
 from .pilots import PilotStatistics, require_reuse
 from .targets import BinTargets, bin_targets
-from ..sky.interpolation import GridWeights
+from ..sky.interpolation import GridWeights, PilotPoints, left_out_weights
 from ..sky.shower_frame import solid_angle
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 # %% auto #0
-__all__ = ['Array', 'Mask', 'PilotBins', 'pilot_bins', 'sure_factor', 'PointNeeds', 'ThrownRanges', 'needs_at']
+__all__ = ['Array', 'Mask', 'PilotBins', 'pilot_bins', 'sure_factor', 'Doubt', 'PointNeeds', 'ThrownRanges', 'needs_at',
+           'with_left_out', 'with_uses']
 
 # %% ../../nbs/precision/07_needs.ipynb #4766398e
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,8 @@ class PilotBins:
     edges : numpy.ndarray, shape (b + 1,)
         TeV.
     per_area : numpy.ndarray, shape (p, b)
-        Thrown events per m² and sr that reach the target in each bin, as the pilot was thrown; NaN where undetermined.
+        Thrown events per m² and sr that reach the pilots' own target in each bin, as the pilot was thrown; NaN where
+        undetermined.
     n_effective : numpy.ndarray, shape (p, b)
         Effective pilot events behind it.
     wanted : numpy.ndarray, shape (p, b)
@@ -54,6 +57,12 @@ class PilotBins:
     requested : numpy.ndarray of bool, shape (p, b)
     notes : tuple of str
         What the targets mean for the data.
+    threshold : numpy.ndarray, shape (p,), optional
+        Energies (TeV) in units of which the pilots are alike; NaN where not known. Without, they are at equal energies.
+    scale : numpy.ndarray, shape (p, b), or float
+        Times the events for the pilots' own target, at each energy.
+    between : float
+        Mean squared error of the interpolation between pilots, in units of the variance among them.
     """
 
     pilots: tuple[PilotStatistics, ...]
@@ -66,6 +75,9 @@ class PilotBins:
     slope: Array
     requested: Mask
     notes: tuple[str, ...] = ()
+    threshold: Array | None = None
+    scale: ArrayLike = 1.0
+    between: float = 1 / 4
 
 
 def pilot_bins(pilots: Sequence[PilotStatistics], *, targets: BinTargets | None = None) -> PilotBins:
@@ -96,11 +108,27 @@ def pilot_bins(pilots: Sequence[PilotStatistics], *, targets: BinTargets | None 
         worth[i, there], design[i, there] = pilot.n_effective[here], pilot.design_effect[here]
         requested[i, there] = pilot.requested[here]
         area[i, there], passed[i, there] = pilot.effective_area[here], pilot.n_passed[here]
-        on_area = pilot.decided_by[here] == "uncertainty_effective_area"
+        on_area = (pilot.decided_by[here] != "energy_estimate") & (pilot.target > 0)
         wanted[i, there] = np.where(on_area, pilot.target**-2.0, np.inf)
-    slope = _slopes(axis, area, passed)
-    bins = PilotBins(tuple(pilots), axis, needs, worth, wanted, design, passed, slope, requested)
+    slope, threshold = _slopes(axis, area, passed), _thresholds(pilots)
+    bins = PilotBins(tuple(pilots), axis, needs, worth, wanted, design, passed, slope, requested, (), threshold)
     return bins if targets is None or targets == BinTargets() else _retargeted(bins, targets, area)
+
+
+def _thresholds(pilots: Sequence[PilotStatistics]) -> Array | None:
+    """Return the energies where the areas reach a tenth of their peaks, NaN where pilots are too small to tell."""
+    if len(pilots) < 2:
+        return None
+    return np.array([_threshold(pilot) for pilot in pilots])
+
+
+def _threshold(pilot: PilotStatistics) -> float:
+    """Return the threshold of a pilot, NaN where its bins are too few for one."""
+    design = np.maximum(pilot.design_effect, 1.0)
+    try:
+        return energy_threshold(EnergyCounts(pilot.energy_edges, pilot.n_passed, pilot.n_simulated, design)).value
+    except ArgumentError:
+        return np.nan
 
 
 def _slopes(edges: Array, area: Array, passed: Array) -> Array:
@@ -126,21 +154,26 @@ def _retargeted(bins: PilotBins, entry: BinTargets, area: Array) -> PilotBins:
     found = [bin_targets(entry, bins.edges, flat=one, effective_area=own) for one, own in zip(flat, area, strict=True)]
     new = np.array([one.target for one in found])
     new = np.where(np.isnan(new), flat, np.where(new < 1, new, np.inf))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scaled = np.where(np.isfinite(new), bins.per_area * (old / new) ** 2, np.nan)
+    asked = np.isfinite(new)
+    scale = np.where(asked, old / np.where(asked, new, 1.0), 1.0) ** 2
     notes = tuple(dict.fromkeys(sentence for one in found for sentence in one.sentences))
     if any(np.any(np.isfinite(one.target) & (one.target >= 1)) for one in found):
         notes += ("Where data allow an uncertainty of 100 % or more, nothing is asked.",)
     return replace(
         bins,
-        per_area=scaled,
-        wanted=np.where(np.isfinite(new), new**-2.0, np.inf),
-        requested=np.isfinite(new),
+        wanted=bins.wanted * scale,
+        scale=scale,
+        requested=asked,
         notes=notes,
     )
 
-# %% ../../nbs/precision/07_needs.ipynb #5a3d3179
-def sure_factor(n_effective: ArrayLike, wanted: ArrayLike, *, confidence: float = 0.95, n_bins: int = 1) -> Array:
+# %% ../../nbs/precision/07_needs.ipynb #adeb484b
+def _factor(worth: Array, wanted: Array, level: ArrayLike) -> Array:
+    """Return the quantile at a level of what is needed over its estimate."""
+    return np.asarray(fdtri(2 * np.minimum(wanted, 1e9), 2 * worth, level))
+
+
+def sure_factor(n_effective: ArrayLike, wanted: ArrayLike, *, confidence: float = 0.95, n_bins: ArrayLike = 1) -> Array:
     """
     Return by how much the estimate of a number of events must be raised to keep its promise.
 
@@ -152,7 +185,7 @@ def sure_factor(n_effective: ArrayLike, wanted: ArrayLike, *, confidence: float 
         Effective events that the target asks for, 1 / target²; infinite leaves the scatter of the production aside.
     confidence : float
         With which the targets of all bins are to be met together.
-    n_bins : int
+    n_bins : array_like of int
         How many bins there are.
 
     Returns
@@ -165,58 +198,128 @@ def sure_factor(n_effective: ArrayLike, wanted: ArrayLike, *, confidence: float 
     ArgumentError
         If an argument is out of range.
     """
-    level = require_probability(confidence) ** (1 / max(n_bins, 1))
+    level = require_probability(confidence) ** (1 / np.maximum(n_bins, 1))
     known, aim = np.broadcast_arrays(require_finite("n_effective", n_effective), np.asarray(wanted, dtype=np.float64))
     if (known < 0).any() or not (aim > 0).all():
         raise ArgumentError(f"n_effective must be 0 or more and wanted positive, got {known.min():g} and {aim.min():g}")
     some = known > 0
-    factor = fdtri(2 * np.minimum(aim, 1e9), 2 * np.where(some, known, 1.0), level)
-    return np.where(some, factor, np.inf)
+    return np.where(some, _factor(np.where(some, known, 1.0), aim, level), np.inf)
 
-# %% ../../nbs/precision/07_needs.ipynb #a7d7d6d6
+# %% ../../nbs/precision/07_needs.ipynb #5e473f95
+class _Reader:
+    """Reads tables of the pilots, shape (p, b), at m pointings: at equal energies over threshold where it can."""
+
+    def __init__(self, bins: PilotBins, matrix: Matrix) -> None:
+        self.matrix = sparse.csr_matrix(matrix)
+        self.matrix.eliminate_zeros()
+        size, count = self.matrix.nnz, np.diff(self.matrix.indptr)
+        shape = (len(count), size)
+        self.weights = sparse.csr_matrix((self.matrix.data, np.arange(size), self.matrix.indptr), shape=shape)
+        self._bins = np.arange(bins.edges.size - 1)
+        threshold = np.ones(len(bins.pilots)) if bins.threshold is None else bins.threshold
+        self._scaled = Morphing(self.matrix, np.log(threshold), np.log(bins.edges[:-1] * bins.edges[1:]) / 2).apart()
+        known = np.where(bins.per_area > 0, 1.0, np.nan)
+        found = self.weights @ self._scaled.read(known, self._bins)
+        self._inside = np.repeat(np.isfinite(found), count, axis=0)
+
+    def each(self, table: Array, *, power: int = 1) -> Array:
+        """Return what each stored weight reads, shape (nnz, b)."""
+        return np.where(self._inside, self._scaled.read(table, self._bins, power=power), table[self.matrix.indices])
+
+    def mean(self, table: Array, *, power: int = 1) -> Array:
+        """Return the weighted mean, shape (m, b); with power 2 its variance from tables of variances."""
+        return self.weights.power(power) @ self.each(table, power=power)
+
+    def spread(self, table: Array, variance: Array) -> Array:
+        """Return the variance among the pilots that are interpolated, beyond that of their noise."""
+        each, noise = self.each(table), self.each(variance, power=2)
+        mean = self.weights @ each
+        found = self.weights @ each**2 - mean**2 - (self.weights @ noise - self.weights.power(2) @ noise)
+        return np.where(np.diff(self.matrix.indptr)[:, None] > 1, np.maximum(found, 0.0), 0.0)
+
+# %% ../../nbs/precision/07_needs.ipynb #18c4a340
+def _ratio(design: Array, own: Array, growth: Array) -> Array:
+    """Return the variance of ln N on a disc where D - 1 is `growth` times as large, over that on the pilot's own."""
+    more = own - 1
+    third, fourth = 1 + 3 * more + 1.5 * more**2, 1 + 7 * more + 9 * more**2 + 3 * more**3
+
+    def variance(g: Array, d: Array) -> Array:
+        squares = own + 2 * g * (third - own) + g**2 * (fourth - 2 * third + own)
+        return squares / d**2 - 4 * (own + g * (third - own)) / d + 4 * own
+
+    return variance(growth, design) / variance(np.ones_like(own), own)
+
+
 @dataclass(frozen=True, eq=False)
-class _Discs:
-    """Pilots, their weights at m pointings, the thrown area (m²) of each bin there, and the uses of a shower."""
+class _Design:
+    """Design effect at the pointings on the pilots' discs and on those of the production, (m, b), and its error."""
 
-    bins: PilotBins
-    matrix: Matrix
-    area: Array
-    n_use: int | None
+    own: Array
+    design: Array
+    growth: Array
+    uses: Array
+    reused: Mask
 
-    def _pilots(self, rows: Any = slice(None)) -> Iterator[tuple[int, int, NDArray[np.intp], Array, Array]]:
-        """Yield for each pilot its number, the uses, the rows with weight, their weights and gains in area."""
-        matrix, area = self.matrix[rows], self.area[rows]
-        for i, pilot in enumerate(self.bins.pilots):
-            uses = pilot.n_use if self.n_use is None else self.n_use
-            require_reuse(pilot, uses)
-            share = matrix[:, [i]].toarray()
-            touched = np.flatnonzero(share[:, 0])
-            yield i, uses, touched, share[touched], pilot.thrown_area / area[touched]
+    def variance(self, counts: Array, shower: Array) -> tuple[Array, Array]:
+        """Return the variance of ln N from counts and from one shower unseen, given counts and 1 / passes squared."""
+        passes = np.where(self.reused, 4 * self.own - 2, 0.0)
+        unseen = passes * ((1 + self.growth * (passes - 1)) / self.design - 2)
+        most = np.log(np.maximum(self.uses / self.design, 1.0)) ** 2  # no design effect is larger than the uses
+        ratio = _ratio(self.design, self.own, self.growth)
+        return counts * np.minimum(ratio, 1 + most / counts), np.minimum(shower * unseen**2, most)
 
-    def log_growth(self) -> Array:
-        """Return the logarithm of D'/D on the discs and with the uses of the production, shape (m, b)."""
-        total = np.zeros(self.area.shape)
-        for i, uses, touched, share, gain in self._pilots():
-            design, own = self.bins.design_effect[i], self.bins.pilots[i].n_use
-            total[touched] += share * np.log(design_growth(design, gain, pilot_uses=own, n_use=uses))
-        return total
 
-    def log_design(self, rows: Mask, level: float) -> Array:
-        """Return the logarithm of what the design effect may grow beyond its estimate on smaller discs, some rows."""
-        total = np.zeros(self.area[rows].shape)
-        for i, uses, touched, share, gain in self._pilots(rows):
-            own = self.bins.pilots[i].n_use
-            if own == 1 or uses == 1:
-                continue
-            design = np.maximum(self.bins.design_effect[i], 1.0)
-            passed = np.maximum(self.bins.n_passed[i], 1.0)
-            most = np.minimum(1 + 2 * gammaincinv((design - 1) * passed / 2 + 1, level) / passed, own)
-            most = np.maximum(most, design)
-            grown = [design_growth(d, gain, pilot_uses=own, n_use=uses) for d in (design, most)]
-            total[touched] += share * np.log(np.maximum(grown[1] / grown[0], 1.0))
-        return total
+def _design(bins: PilotBins, reader: _Reader, area: Array, n_use: int | None) -> tuple[_Design, Array]:
+    """Return the design effects, and the logarithm of the growth from the pilots' uses to those of the production."""
+    matrix, pilots = reader.matrix, bins.pilots
+    for i in np.unique(matrix.indices):
+        require_reuse(pilots[i], pilots[i].n_use if n_use is None else n_use)
+    used = np.array([[pilot.n_use] for pilot in pilots], dtype=np.float64)
+    wanted = used if n_use is None else np.full_like(used, n_use)
+    design = np.maximum(bins.design_effect, 1.0)
+    again = design_growth(design, 1.0, pilot_uses=used, n_use=wanted)
+    own, here = (np.exp(reader.mean(np.log(one))) for one in (design, design * again))
+    gain = np.exp(matrix @ np.log([pilot.thrown_area for pilot in pilots]))[:, None] / area
+    before, uses = matrix @ used, matrix @ wanted
+    grown = here * design_growth(here, gain, pilot_uses=uses, n_use=uses)
+    growth = np.where(before > 1, gain * (uses - 1) / np.maximum(before - 1, 1), 1.0)
+    return _Design(own, grown, growth, uses, before > 1), np.log(again)
 
-# %% ../../nbs/precision/07_needs.ipynb #bbbf29a1
+# %% ../../nbs/precision/07_needs.ipynb #cc294c8e
+def _sized(ratio: Array, thrown: Array, slices: NDArray[np.intp]) -> Array:
+    """Return what bins get where each slice is as large as the largest ratio of its bins, (m, b) all."""
+    result = np.zeros(thrown.shape)
+    for number in range(int(slices.max(initial=-1)) + 1):
+        mine = slices == number
+        largest = np.where(mine, ratio, 0.0).max(axis=1, keepdims=True)
+        result += np.where(mine, thrown * largest, 0.0)
+    return result
+
+# %% ../../nbs/precision/07_needs.ipynb #ca7f5856
+@dataclass(frozen=True, eq=False)
+class Doubt:
+    """
+    Variances of the logarithm of what bins need, shape (m, b).
+
+    Attributes
+    ----------
+    counts : numpy.ndarray
+        From the events of the pilots, which falls with their number.
+    unseen : numpy.ndarray
+        From one more shower of many passes, which the pilots might have missed; falls with the square of their events.
+    between : numpy.ndarray
+        From the interpolation between pilots.
+    """
+
+    counts: Array
+    unseen: Array
+    between: Array
+
+    def n_effective(self, factor: float = 1.0) -> Array:
+        """Return the events that would know as much, at least one, from so many times the pilots' events."""
+        return np.maximum(1 / (self.counts / factor + self.unseen / factor**2 + self.between), 1.0)
+
+
 @dataclass(frozen=True, eq=False)
 class PointNeeds:
     """
@@ -231,11 +334,20 @@ class PointNeeds:
     events : numpy.ndarray, shape (m, b)
         Thrown events that reach the target; 0 where nothing is asked, or nothing is known.
     sure : numpy.ndarray, shape (m, b)
-        Thrown events that keep all targets of the pointing together at the confidence.
+        Thrown events that keep all targets of the pointing together at the confidence if each bin is thrown with no
+        more than these; see `promised` for less.
     passed : numpy.ndarray, shape (m, b)
         Events that pass in a bin that just reaches its target; NaN where the target does not say it.
+    wanted : numpy.ndarray, shape (m, b)
+        Effective events that the target asks for; infinite where the target is not one on the effective area.
     held, blind : numpy.ndarray of bool, shape (m, b)
         Bins that are held to the target, and those of them of which the pilots say nothing.
+    slope : numpy.ndarray, shape (m, b)
+        Power of the energy that the effective area goes with around each bin.
+    doubt : Doubt
+        How well `events` is known.
+    index : float
+        Spectral index of the pilots, within the bins.
     confidence : float
         Of `sure`.
     """
@@ -245,42 +357,114 @@ class PointNeeds:
     events: Array
     sure: Array
     passed: Array
+    wanted: Array
     held: Mask
     blind: Mask
+    slope: Array
+    doubt: Doubt
+    index: float
     confidence: float
-    _discs: _Discs
+    _bins: PilotBins
+    _reader: _Reader
+
+    @property
+    def known(self) -> Mask:
+        """Bins that are held to the target and of which the pilots say something, shape (m, b)."""
+        return self.held & ~self.blind
 
     def sure_with(self, factor: float) -> Array:
         """Return what `sure` would be with so many times the events in the pilots, if they said the same."""
-        bins = self._discs.bins
-        more = replace(bins, n_effective=bins.n_effective * factor, n_passed=bins.n_passed * factor)
-        return self.events * _sure(replace(self._discs, bins=more), self.held & ~self.blind, self.confidence)
-
-    @property
-    def index(self) -> float:
-        """Spectral index of the pilots."""
-        return self._discs.bins.pilots[0].index
-
-    @property
-    def slope(self) -> Array:
-        """Power of the energy that the effective area goes with around each bin, shape (m, b)."""
-        return self._discs.matrix @ self._discs.bins.slope
+        n_bins = self.known.sum(axis=1, keepdims=True)
+        worth = np.where(self.known, self.doubt.n_effective(factor), 1.0)
+        aim = np.where(self.known, self.wanted, 1.0)
+        return self.events * sure_factor(worth, aim, confidence=self.confidence, n_bins=n_bins)
 
     def bend(self, index: ArrayLike, rows: Any = slice(None)) -> Array:
         """Return by how much needs grow where a bin is thrown with another index than the pilots', for some rows."""
-        slope, low, high = (self._discs.matrix @ self._discs.bins.slope)[rows], self.edges[:-1], self.edges[1:]
-        own, other = self._discs.bins.pilots[0].index, np.asarray(index, dtype=np.float64)
-        means = [integral(low, high, gamma - slope) / integral(low, high, gamma) for gamma in (own, other)]
+        slope, low, high = self.slope[rows], self.edges[:-1], self.edges[1:]
+        means = [
+            integral(low, high, gamma - slope) / integral(low, high, gamma)
+            for gamma in (self.index, np.asarray(index, dtype=np.float64))
+        ]
         return means[0] / means[1]
 
     def replicas(self, rng: np.random.Generator, n_replicas: int) -> Iterator[Array]:
         """Yield the events that other pilots of the same size might have asked for, shape (m, b) each."""
-        known = np.maximum(self._discs.bins.n_effective, 1e-3)
+        known = np.maximum(self._bins.n_effective, 1e-3)
+        own = self._reader.mean(1 / known, power=2)
+        stretch, between = np.sqrt((self.doubt.counts + self.doubt.unseen) / own), np.sqrt(self.doubt.between)
         for _ in range(n_replicas):
             shift = np.log(known / np.maximum(rng.standard_gamma(known), 1e-300))
-            yield self.events * np.exp(self._discs.matrix @ shift)
+            logs = stretch * self._reader.mean(shift) + between * rng.standard_normal()
+            yield self.events * np.exp(np.minimum(logs, 300.0))
 
+    def joint(self, thrown: Array, *, factor: float = 1.0) -> Array:
+        """
+        Return the probability that a production keeps all targets of each pointing.
 
+        Parameters
+        ----------
+        thrown : numpy.ndarray, shape (m, b)
+            Events that each bin gets on its own disc and cone, over `bend` where the index is not the pilots'.
+        factor : float
+            Times the events of the pilots.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m,)
+            Of the bins that are held and known.
+        """
+        known = self.known
+        ratio = np.where(known, thrown, 1.0) / np.where(known, self.events, 1.0)
+        worth, aim = (np.where(known, one, 1.0) for one in (self.doubt.n_effective(factor), self.wanted))
+        each = fdtr(2 * np.minimum(aim, 1e9), 2 * worth, ratio)
+        return np.where(known, each, 1.0).prod(axis=1)
+
+    def promised(self, thrown: Array, slices: NDArray[np.intp], *, factor: float = 1.0) -> Array:
+        """
+        Return what each bin needs for a divided production to keep all targets of a pointing at the confidence.
+
+        Parameters
+        ----------
+        thrown : numpy.ndarray, shape (m, b)
+            As for `joint`, of the production at any size: only the shares of the bins in their slice count.
+        slices : numpy.ndarray of int, shape (m, b)
+            Which slice throws each bin; negative where none does.
+        factor : float
+            Times the events of the pilots.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m, b)
+            Events at one level for all bins of the pointing; with each slice as large as its deciding bin asks,
+            `joint` is the confidence. 0 where nothing is asked.
+
+        Raises
+        ------
+        ArgumentError
+            If a bin that is held and known is in no slice, or gets nothing.
+        """
+        known = self.known
+        if (known & ~((thrown > 0) & (slices >= 0))).any():
+            raise ArgumentError("thrown must be positive in all bins that are held to a target and known, got 0 in one")
+        share, n_bins = np.where(known, thrown, 1.0), np.maximum(known.sum(axis=1), 1)
+        worth, aim = (np.where(known, one, 1.0) for one in (self.doubt.n_effective(factor), self.wanted))
+        low, high = np.full(n_bins.shape, ndtri(self.confidence)), ndtri(self.confidence ** (1 / n_bins))
+        for _ in range(10):
+            middle = (low + high) / 2
+            sure = self.events * _factor(worth, aim, ndtr(middle)[:, None])
+            enough = self.joint(_sized(sure / share, share, slices), factor=factor) >= self.confidence
+            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        return self.events * _factor(worth, aim, ndtr(high)[:, None])
+
+    def at(self, rows: Any) -> PointNeeds:
+        """Return the needs of some pointings."""
+        doubt = Doubt(*(getattr(self.doubt, one.name)[rows] for one in fields(Doubt)))
+        names = ("etendue", "events", "sure", "passed", "wanted", "held", "blind", "slope")
+        own: dict[str, Any] = {name: getattr(self, name)[rows] for name in names}
+        return replace(self, **own, doubt=doubt, _reader=_Reader(self._bins, self._reader.matrix[rows]))
+
+# %% ../../nbs/precision/07_needs.ipynb #0935a745
 @dataclass(frozen=True, eq=False)
 class ThrownRanges:
     """
@@ -289,7 +473,7 @@ class ThrownRanges:
     Attributes
     ----------
     energy_min, energy_max : array_like, shape (m,)
-        Energies in TeV; bins that reach beyond them are not held to a target.
+        Energies in TeV; bins that lie beyond them as a whole are not held to a target.
     radius, viewcone : array_like, broadcast to (m, b)
         Core-scatter radius in m and half opening angle in deg of each bin.
     n_use : int, optional
@@ -321,36 +505,100 @@ def needs_at(bins: PilotBins, weights: GridWeights, thrown: ThrownRanges, *, con
     ArgumentError
         If an argument is out of range, or the pilots cannot tell what other uses of a shower mean.
     """
-    shape, matrix = (weights.matrix.shape[0], bins.edges.size - 1), sparse.csr_matrix(weights.matrix)
-    held = (matrix @ bins.requested.astype(np.float64) > 1 - 1e-9) & _thrown_whole(bins.edges, thrown)
+    reader = _Reader(bins, weights.matrix)
+    shape = (weights.matrix.shape[0], bins.edges.size - 1)
     disc = np.pi * np.broadcast_to(np.asarray(thrown.radius, dtype=np.float64), shape) ** 2
     cone = np.broadcast_to(np.asarray(thrown.viewcone, dtype=np.float64), shape)
-    etendue = disc * solid_angle(np.deg2rad(cone))
-    discs = _Discs(bins, matrix, disc, thrown.n_use)
-    growth = discs.log_growth()
-    with np.errstate(divide="ignore"):
-        logs = matrix @ np.log(np.where(bins.per_area > 0, bins.per_area, np.nan)) + growth
-    known = held & np.isfinite(logs)
-    factor = _sure(discs, known, confidence)
+    design, again = _design(bins, reader, disc, thrown.n_use)
+    logs, doubt = _estimate(bins, reader, design, again)
+    held = (reader.matrix @ bins.requested.astype(np.float64) > 1 - 1e-9) & _touched(bins.edges, thrown)
+    known, etendue = held & np.isfinite(logs), disc * solid_angle(np.deg2rad(cone))
     events = np.where(known, np.exp(np.where(known, logs, 0.0)) * etendue, 0.0)
-    wanted = np.where(np.isfinite(bins.wanted), bins.wanted, np.nan)
-    passed = np.exp(matrix @ np.log(wanted * bins.design_effect) + growth)
-    return PointNeeds(bins.edges, etendue, events, events * factor, passed, held, held & ~known, confidence, discs)
+    wanted = np.exp(reader.matrix @ np.log(bins.wanted))
+    found = PointNeeds(
+        edges=bins.edges,
+        etendue=etendue,
+        events=events,
+        sure=events,
+        passed=np.where(np.isfinite(wanted), wanted, np.nan) * design.design,
+        wanted=wanted,
+        held=held,
+        blind=held & ~known,
+        slope=reader.mean(bins.slope),
+        doubt=doubt,
+        index=bins.pilots[0].index,
+        confidence=require_probability(confidence),
+        _bins=bins,
+        _reader=reader,
+    )
+    return replace(found, sure=found.sure_with(1.0))
 
 
-def _thrown_whole(edges: Array, thrown: ThrownRanges) -> Mask:
-    """Tell which bins are thrown in whole at each pointing, shape (m, b)."""
+def _logs(bins: PilotBins) -> Array:
+    """Return the logarithm of the events per area and solid angle of the pilots."""
+    return np.log(np.where(bins.per_area > 0, bins.per_area, np.nan))
+
+
+def _estimate(bins: PilotBins, reader: _Reader, design: _Design, again: Array) -> tuple[Array, Doubt]:
+    """Return the logarithm of the events per area and solid angle, and its variances, shape (m, b)."""
+    table, noise = _logs(bins) + again, 1 / np.maximum(bins.n_effective, 1e-9)
+    own = np.exp(reader.mean(np.log(np.maximum(bins.design_effect, 1.0)) + again))
+    scale = np.broadcast_to(bins.scale, table.shape)  # a target is one at the energy itself
+    logs = reader.mean(table) + reader.matrix @ np.log(scale) + np.log(design.design / own)
+    shower = np.maximum(bins.n_passed, 1.0) ** -2.0
+    counts, unseen = design.variance(reader.mean(noise, power=2), reader.mean(shower, power=2))
+    return logs, Doubt(counts, unseen, bins.between * reader.spread(table, noise))
+
+
+def _touched(edges: Array, thrown: ThrownRanges) -> Mask:
+    """Tell which bins are thrown at each pointing, in whole or in part, shape (m, b)."""
     low, high = (np.asarray(x, dtype=np.float64)[:, None] for x in (thrown.energy_min, thrown.energy_max))
-    return (edges[:-1] >= low * (1 - 1e-6)) & (edges[1:] <= high * (1 + 1e-6))
+    return (edges[1:] > low * (1 + 1e-6)) & (edges[:-1] < high * (1 - 1e-6))
 
 
-def _sure(discs: _Discs, known: Mask, confidence: float) -> Array:
-    """Return the factor of each bin at each pointing, for all bins of the pointing together."""
-    counts, bins = known.sum(axis=1), discs.bins
-    result = np.ones(known.shape)
-    for n_bins in np.unique(counts[counts > 0]).tolist():
-        rows = counts == n_bins
-        factor = sure_factor(np.maximum(bins.n_effective, 1e-9), bins.wanted, confidence=confidence, n_bins=n_bins)
-        logs = discs.matrix[rows] @ np.log(np.where(bins.n_effective > 0, factor, 1.0))
-        result[rows] = np.exp(logs + discs.log_design(rows, confidence ** (1 / n_bins)))
-    return result
+def with_left_out(bins: PilotBins, points: PilotPoints) -> PilotBins:
+    """
+    Measure the error of the interpolation by predicting each pilot from its neighbours.
+
+    Parameters
+    ----------
+    bins : PilotBins
+    points : PilotPoints
+        Where the p pilots stand; a complete lattice, otherwise nothing is measured.
+
+    Returns
+    -------
+    PilotBins
+        With another `between`, if a pilot stands between others.
+    """
+    table, noise, error, spread = _logs(bins), 1 / np.maximum(bins.n_effective, 1e-9), 0.0, 0.0
+    for _, out, weights in left_out_weights(points):
+        reader = _Reader(bins, weights.matrix)
+        excess = (reader.mean(table) - table[out]) ** 2 - reader.mean(noise, power=2) - noise[out]
+        among = reader.spread(table, noise)
+        good = np.isfinite(excess) & np.isfinite(among) & bins.requested[out]
+        error, spread = error + float(excess[good].sum()), spread + float(among[good].sum())
+    return replace(bins, between=max(error, 0.0) / spread) if spread > 0 else bins
+
+# %% ../../nbs/precision/07_needs.ipynb #740b96e0
+def with_uses(needs: Mapping[int, PointNeeds], n_use: NDArray[np.intp]) -> PointNeeds:
+    """
+    Take what each bin needs from the number of uses that it is thrown with.
+
+    Parameters
+    ----------
+    needs : mapping
+        Number of uses of a shower to the needs with it, all of the same m pointings and b bins.
+    n_use : numpy.ndarray of int, shape (m, b)
+        Those of the first where they are none of these.
+    """
+    first = next(iter(needs.values()))
+
+    def chosen(records: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
+        found = {name: getattr(records[0], name) for name in names}
+        for uses, one in zip(needs, records, strict=True):
+            found = {name: np.where(n_use == uses, getattr(one, name), values) for name, values in found.items()}
+        return found
+
+    doubt = Doubt(**chosen([one.doubt for one in needs.values()], [one.name for one in fields(Doubt)]))
+    return replace(first, **chosen(list(needs.values()), ["events", "sure", "passed"]), doubt=doubt)

@@ -179,10 +179,10 @@ def test_energies_of_today_hold_the_targets_and_are_those_of_each_pointing():
 def test_the_band_covers_what_the_true_needs_cost(k):
     """Pilots are drawn again and again; the slices made from each are priced with the true needs."""
     rng, inside, total = np.random.default_rng(11), 0, 60
-    base = pointings(np.full((1, 24), k))
+    base = pointings(np.full((1, 24), k), radius=1000.0)  # the pilots' own: their design effect is known here
     for _ in range(total):
         counts = np.maximum(rng.poisson(k, (1, 24)), 1)
-        drawn = pointings(counts, true=k / counts)
+        drawn = pointings(counts, true=k / counts, radius=1000.0)
         made = cheapest_slices(drawn.wanted(None), MODEL, slices=3)
         band = hours_band(made, drawn, n_replicas=60)
         truth = 0.0

@@ -1,5 +1,6 @@
 """Needs of every bin: against the numbers of a pilot, closed forms, and simulated pilots and productions."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,8 +12,7 @@ from scipy import stats
 from prodconf.core.errors import ProdconfError
 from prodconf.events.dl2 import DL2File
 from prodconf.formulas.power_law import integral
-from prodconf.limits.along_energy import limits_along_energy, slice_edges
-from prodconf.precision.needs import PilotBins, ThrownRanges, needs_at, pilot_bins, sure_factor
+from prodconf.precision.needs import PilotBins, ThrownRanges, needs_at, pilot_bins, sure_factor, with_left_out
 from prodconf.precision.pilots import disc_factors, pilot_statistics
 from prodconf.precision.targets import BinTargets, Metric, Metrics
 from prodconf.sky.interpolation import PilotPoints, grid_weights
@@ -116,21 +116,56 @@ def test_needs_are_density_times_disc_cone_and_spectrum(pilots):
         assert checked > 15
 
 
-def test_between_pilots_needs_lie_between(pilots):
-    a, b = (p.zenith for p in pilots[:2])
-    ends, middle = needs(pilots, [a, b]).events, needs(pilots, (a + b) / 2).events[0]
-    known = (ends > 0).all(axis=0)
-    assert known.sum() > 5
-    assert (middle[known] >= ends.min(axis=0)[known] * (1 - 1e-12)).all()
-    assert (middle[known] <= ends.max(axis=0)[known] * (1 + 1e-12)).all()
+def test_between_pilots_needs_are_read_at_equal_energies_over_threshold():
+    """Needs of the same shape, moved along the energy and scaled: closed form between two pilots."""
+    edges = np.geomspace(0.01, 100, 81)
+    centre, threshold = np.sqrt(edges[1:] * edges[:-1]), np.array([0.1, 1.0])
+
+    def shape(energy):
+        return 1 + (1 / energy) ** 3
+
+    per_area = np.array([[1.0], [4.0]]) * shape(centre / threshold[:, None])
+    flat = synthetic(np.full((2, 80), 1e4))
+    bins = dataclasses.replace(flat, edges=edges, per_area=per_area, threshold=threshold)
+    pilots, zenith = list(bins.pilots), 30.0
+    share = np.asarray(weights_of(pilots, zenith).matrix.toarray())[0]
+    found = needs(pilots, zenith, bins=bins)
+    scale, moved = 4.0 ** share[1], threshold[0] ** share[0] * threshold[1] ** share[1]
+    inside = (centre * threshold.min() / moved > centre[0]) & (centre * threshold.max() / moved < centre[-1])
+    ratio = found.events[0] / found.etendue[0] / (scale * shape(centre / moved))
+    assert inside.sum() > 30
+    np.testing.assert_allclose(ratio[inside], 1, rtol=0.01)  # linear between the centres of bins
+    equal = needs(pilots, zenith, bins=dataclasses.replace(bins, threshold=None)).events[0] / found.events[0]
+    near = (centre > 0.5 * moved) & (centre < moved)
+    assert (equal[near] > 1.3).all()  # too high near the threshold, as with real pilots
+    sigma = np.sqrt(found.doubt.between[0][inside])
+    np.testing.assert_allclose(sigma, np.sqrt(share.prod() / 4) * np.log(4), rtol=0.02)
+    assert (found.doubt.between[0][~inside] > 0).all()
+
+
+def test_the_error_of_interpolation_is_measured_on_pilots_between_others():
+    """Three pilots whose needs bend by a known amount in ln sec zenith."""
+    bins = synthetic(np.full((3, 10), 1e8))
+    level = np.array([0.0, 1.5, 2.0])
+    bins = dataclasses.replace(bins, per_area=np.exp(level)[:, None] * np.ones(10))
+    points = PilotPoints([p.zenith for p in bins.pilots], [0.0] * 3, [0.24] * 3)
+    place = np.log(1 / np.cos(np.deg2rad([20.0, 40.0, 60.0])))
+    share = (place[1] - place[0]) / (place[2] - place[0])
+    wanted = (1.5 - 2.0 * share) ** 2 / (share * (1 - share) * 2.0**2)
+    np.testing.assert_allclose(with_left_out(bins, points).between, wanted, rtol=1e-4)
+    two = PilotPoints([20.0, 60.0], [0.0] * 2, [0.24] * 2)
+    pair = synthetic(np.full((2, 10), 1e8))
+    assert with_left_out(pair, two).between == pair.between  # nobody stands between others
 
 
 def test_bins_beyond_the_energies_are_not_held(pilots):
     found = needs(pilots, pilots[0].zenith, energy_min=[0.2], energy_max=[1.0])
-    inside = (found.edges[:-1] > 0.199) & (found.edges[1:] < 1.001)
-    assert found.held[0].any()
-    assert not found.held[0][~inside].any()
-    assert not found.events[0][~inside].any()
+    touched = (found.edges[1:] > 0.2001) & (found.edges[:-1] < 0.9999)
+    assert found.held[0][touched].all()
+    assert not found.held[0][~touched].any()
+    assert not found.events[0][~touched].any()
+    cut = needs(pilots, pilots[0].zenith, energy_min=[found.edges[touched.argmax()] * 1.1], energy_max=[0.9])
+    np.testing.assert_array_equal(cut.held, found.held)  # a bin that is thrown in part is held as a whole
 
 
 def test_uses_and_discs_change_the_design_effect(pilots):
@@ -182,14 +217,15 @@ def test_a_bin_bends_with_the_spectrum_it_is_thrown_with(pilots):
 
 def test_less_is_promised_on_smaller_discs_of_reused_showers():
     """What is not known of the design effect weighs more there; showers that are used once have none."""
-    for n_use, factor in ((1, 1.0), (10, 1.2)):
-        bins = synthetic([[30, 30]], n_use=n_use, design=1.1)
+    for n_use, design, factor in ((1, 1.0, 1.0), (10, 1.1, 1.2)):
+        bins = synthetic([[30, 30]], n_use=n_use, design=design)
         raised = [
             found.sure[0] / found.events[0]
             for found in (needs(list(bins.pilots), 20.0, bins=bins, radius=radius) for radius in (564.19, 100.0))
         ]
         assert (raised[1] >= raised[0] * factor * (1 - 1e-6)).all()
-    np.testing.assert_allclose(raised[0], sure_factor(30.0, 400.0, n_bins=2), rtol=1e-3)
+        own = raised[0] / sure_factor(30.0, 400.0, n_bins=2) - 1
+        assert (np.abs(own) < 1e-12).all() if n_use == 1 else ((own > 0) & (own < 0.002)).all()
 
 
 # --- targets ----------------------------------------------------------------------------------------------------------
@@ -211,46 +247,3 @@ def test_targets_per_bin_stand_alone(small_sample):
     both = Metrics(uncertainty_effective_area=TARGET, energy_estimate=TARGET)
     with pytest.raises(ProdconfError, match="targets per bin must stand alone"):
         pilot_bins([pilot_statistics(file, both)], targets=looser)
-
-
-# --- limits along the energy ------------------------------------------------------------------------------------------
-def limits(zenith, verdicts, guaranteed, whole=600.0, name="all"):
-    curve = SimpleNamespace(guaranteed=np.array(guaranteed, dtype=float), verdict=tuple(verdicts))
-    point = SimpleNamespace(zenith=zenith, azimuth=0.0, nsb_level=0.24)
-    one = SimpleNamespace(guaranteed=whole)
-    curves = SimpleNamespace(edges=(0.1, 1.0, 10.0, 100.0), radius=curve, viewcone=curve)
-    return SimpleNamespace(point=point, sub_array=name, radius=one, viewcone=one, curves=curves)
-
-
-def radius(pilots, zenith, edges=(0.1, 1.0, 10.0, 100.0)):
-    query = np.array([zenith]), np.zeros(1), np.array([0.24])
-    return limits_along_energy(pilots, *query, edges=np.array(edges))["radius"][0]
-
-
-def test_a_slice_that_knows_its_limit_takes_it_and_others_never_less_than_all_energies():
-    one = limits(20.0, ("ok", "sample_limited", ""), (300.0, 500.0, np.nan))
-    np.testing.assert_allclose(radius([one], 20.0), [300, 600, 600])
-    np.testing.assert_allclose(
-        radius([limits(20.0, ("ok", "truncated", "ok"), (700.0, 900.0, 50.0))], 20.0), [700, 900, 50]
-    )
-
-
-def test_sub_arrays_bins_across_slices_and_pointings_between():
-    wide = limits(20.0, ("ok",) * 3, (400.0, 400.0, 400.0), name="other")
-    one = limits(20.0, ("ok",) * 3, (300.0, 500.0, 700.0))
-    np.testing.assert_allclose(radius([one, wide], 20.0), [400, 500, 700])
-    np.testing.assert_allclose(radius([one], 20.0, (0.5, 2.0, 5.0, 20.0)), [500, 500, 700])
-    far = limits(60.0, ("ok",) * 3, (600.0, 1000.0, 1400.0))
-    between = radius([one, far], 40.0)
-    np.testing.assert_allclose(between[1:] / between[:-1], [5 / 3, 7 / 5], rtol=1e-12)
-    assert 300 < between[0] < 600
-    one.curves = None
-    np.testing.assert_allclose(radius([one], 20.0), 600.0)
-
-
-def test_slices_hold_the_range():
-    for low, high in ((0.003, 330.0), (0.01, 1.0), (1.0, 10.0)):
-        edges = slice_edges(low, high)
-        assert edges[0] <= low * (1 + 1e-12)
-        assert edges[-1] >= high * (1 - 1e-12)
-        np.testing.assert_allclose(np.diff(np.log10(edges)), 1 / 3, rtol=1e-9)
