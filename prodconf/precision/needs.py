@@ -295,7 +295,7 @@ def _sized(ratio: Array, thrown: Array, slices: NDArray[np.intp]) -> Array:
         result += np.where(mine, thrown * largest, 0.0)
     return result
 
-# %% ../../nbs/precision/07_needs.ipynb #ca7f5856
+# %% ../../nbs/precision/07_needs.ipynb #9dff3488
 @dataclass(frozen=True, eq=False)
 class Doubt:
     """
@@ -319,7 +319,7 @@ class Doubt:
         """Return the events that would know as much, at least one, from so many times the pilots' events."""
         return np.maximum(1 / (self.counts / factor + self.unseen / factor**2 + self.between), 1.0)
 
-
+# %% ../../nbs/precision/07_needs.ipynb #3fc3affc
 @dataclass(frozen=True, eq=False)
 class PointNeeds:
     """
@@ -344,6 +344,8 @@ class PointNeeds:
         Bins that are held to the target, and those of them of which the pilots say nothing.
     slope : numpy.ndarray, shape (m, b)
         Power of the energy that the effective area goes with around each bin.
+    n_effective : numpy.ndarray, shape (m, b)
+        Effective events of the pilots that `events` rests on.
     doubt : Doubt
         How well `events` is known.
     index : float
@@ -361,6 +363,7 @@ class PointNeeds:
     held: Mask
     blind: Mask
     slope: Array
+    n_effective: Array
     doubt: Doubt
     index: float
     confidence: float
@@ -460,7 +463,7 @@ class PointNeeds:
     def at(self, rows: Any) -> PointNeeds:
         """Return the needs of some pointings."""
         doubt = Doubt(*(getattr(self.doubt, one.name)[rows] for one in fields(Doubt)))
-        names = ("etendue", "events", "sure", "passed", "wanted", "held", "blind", "slope")
+        names = ("etendue", "events", "sure", "passed", "wanted", "held", "blind", "slope", "n_effective")
         own: dict[str, Any] = {name: getattr(self, name)[rows] for name in names}
         return replace(self, **own, doubt=doubt, _reader=_Reader(self._bins, self._reader.matrix[rows]))
 
@@ -525,6 +528,7 @@ def needs_at(bins: PilotBins, weights: GridWeights, thrown: ThrownRanges, *, con
         held=held,
         blind=held & ~known,
         slope=reader.mean(bins.slope),
+        n_effective=1 / reader.mean(1 / np.maximum(bins.n_effective, 1e-9)),
         doubt=doubt,
         index=bins.pilots[0].index,
         confidence=require_probability(confidence),
