@@ -145,10 +145,17 @@ def _area_results(area: EffectiveArea) -> dict[str, Any]:
     return result | {"status": area.status}
 
 # %% ../nbs/calculate_statistical_errors_grid_point.ipynb #66357cb9
+_LEAST_EDGES = 4  # of the bins that the area is seen to rise over
+
+
 def _find_threshold(
     area: EffectiveArea, header: DL2Header, fraction: float, reference_energy: Any, confidence: float
 ) -> EnergyThreshold:
     """Find the energy where the effective area exceeds a fraction of its peak, or of a reference."""
+    fraction, level = require_scalar("requested_eff_area_fraction", fraction), require_scalar("confidence", confidence)
+    if area.energy_edges.size < _LEAST_EDGES:
+        nan, why = np.nan, "too few energies were thrown"
+        return EnergyThreshold(nan, nan, nan, level, fraction, nan, nan, nan, 0.0, "undetermined", why)
     known = area.n_passed > 0
     if reference_energy is not None:
         reference_energy = float(
@@ -158,9 +165,9 @@ def _find_threshold(
     whole = float(binomial.effective_area(1.0, header.core_scatter_max, header.core_scatter_min))
     return energy_threshold(
         EnergyCounts(area.energy_edges, area.n_passed, area.n_simulated, design, whole),
-        fraction=require_scalar("requested_eff_area_fraction", fraction),
+        fraction=fraction,
         reference_energy=reference_energy,
-        level=require_scalar("confidence", confidence),
+        level=level,
     )
 
 # %% ../nbs/calculate_statistical_errors_grid_point.ipynb #b7698c94

@@ -67,6 +67,16 @@ def _energy_range(value: Any, low: float, high: float) -> tuple[float, float]:
         )
     return max(ends[0], low), min(ends[1], high)
 
+
+def _bin_of_one(value: Any, energy: float, whole: tuple[float, float]) -> tuple[float, float]:
+    """Return the bin of a production at one energy (TeV), which the range asked for has to hold."""
+    low, high = whole if value is None else require_pair("energy_range", value, "TeV")
+    if not low * (1 - 1e-6) <= energy <= high * (1 + 1e-6):
+        raise OutsideError(
+            f"energy_range must hold the {energy:g} TeV that the pilot threw, got {low:g} to {high:g} TeV"
+        )
+    return whole
+
 # %% ../nbs/derive_production_statistics.ipynb #27f8b12c
 _LEAST_CONE = 1e-3  # deg
 
@@ -103,11 +113,15 @@ class ProductionRanges:
     Attributes
     ----------
     energy, core, viewcone : tuple of float
+        The energies of a production at one energy are those of its bin.
+    one_energy : float or None
+        That energy, TeV.
     """
 
     energy: tuple[float, float]
     core: tuple[float, float]
     viewcone: tuple[float, float]
+    one_energy: float | None = None
 
     @property
     def radius(self) -> float:
@@ -126,7 +140,8 @@ class ProductionRanges:
 
     def text(self, index: float) -> str:
         """Say what is thrown."""
-        return thrown_text(index, energy=self.energy, core=self.core, viewcone=self.viewcone)
+        energy = self.energy if self.one_energy is None else (self.one_energy, self.one_energy)
+        return thrown_text(index, energy=energy, core=self.core, viewcone=self.viewcone)
 
 
 def _production_ranges(file: DL2File, core_radius: Any, viewcone: Any, energy_range: Any) -> ProductionRanges:
@@ -134,8 +149,10 @@ def _production_ranges(file: DL2File, core_radius: Any, viewcone: Any, energy_ra
     header = file.header
     radius = _narrowed("core_radius", core_radius, "m", header.core_scatter_min, header.core_scatter_max)
     cone = _cone(viewcone, header.viewcone_min, header.viewcone_max)
-    energy = _energy_range(energy_range, *file.energy_range)
-    return ProductionRanges(energy, (header.core_scatter_min, radius), (header.viewcone_min, cone))
+    edges = (header.core_scatter_min, radius), (header.viewcone_min, cone)
+    if header.energy_min < header.energy_max:
+        return ProductionRanges(_energy_range(energy_range, *file.energy_range), *edges)
+    return ProductionRanges(_bin_of_one(energy_range, header.energy_min, file.energy_range), *edges, header.energy_min)
 
 # %% ../nbs/derive_production_statistics.ipynb #debcd08b
 def _on_smaller_disc(pilot: PilotStatistics, radius: float) -> PilotStatistics:

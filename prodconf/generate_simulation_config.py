@@ -169,9 +169,9 @@ class SimulationLimits:
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0 or (value == 0 and name != "viewcone"):
                 raise ArgumentError(f"{self.source}: {name} must be positive, got {value} ({self.verdicts[name]})")
-        if not self.energy_min < self.energy_max:
+        if not self.energy_min <= self.energy_max:
             raise ArgumentError(
-                f"{self.source}: energy_min must be below energy_max, "
+                f"{self.source}: energy_min must not be above energy_max, "
                 f"got {self.energy_min:g} and {self.energy_max:g} TeV"
             )
 
@@ -186,7 +186,7 @@ def _inner(file: DL2File) -> dict[str, Any]:
 
 def thrown_limits(file: DL2File) -> SimulationLimits:
     """Return what a DL2 file was thrown with, as limits with the verdict "thrown"."""
-    low, high = file.energy_range
+    low, high = file.header.energy_range
     verdicts = dict.fromkeys(LIMIT_NAMES, "thrown")
     ranges = (low, high, file.core_scatter_max, file.viewcone_max)
     return SimulationLimits(*ranges, verdicts, _NO_SIGMA, f"thrown ranges of {file.path.name}", **_inner(file))
@@ -215,7 +215,7 @@ def _from_table(found: TableLimits, source: str, file: DL2File) -> SimulationLim
     upper = float(found.upper_energy)
     return SimulationLimits(
         energy,
-        upper if math.isfinite(upper) else file.energy_range[1],
+        upper if math.isfinite(upper) else file.header.energy_max,
         radius,
         cone,
         verdicts | {"energy_max": "thrown"},
@@ -267,7 +267,7 @@ def calculated_limits(calculator: Any, loss_fraction: float, file: DL2File) -> S
         except ValueError as error:
             raise ArgumentError(f"limits: {method}: {error}, got {answer!r}") from error
     verdicts = dict.fromkeys(LIMIT_NAMES, "unstated") | {"energy_max": "thrown"}
-    ranges = (values["energy_min"], file.energy_range[1], values["core_scatter_radius"], values["viewcone"])
+    ranges = (values["energy_min"], file.header.energy_max, values["core_scatter_radius"], values["viewcone"])
     source = f"{type(calculator).__name__} at a loss fraction of {fraction:g}"
     return SimulationLimits(*ranges, verdicts, _NO_SIGMA, source, **_inner(file))
 

@@ -10,6 +10,7 @@ import yaml
 from astropy.table import QTable
 
 from prodconf.calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
+from prodconf.core.errors import FileError
 from prodconf.derive_production_statistics import ProductionStatisticsDerivator
 from prodconf.events.dl2 import DL2Header, write_dl2
 
@@ -359,3 +360,36 @@ def test_statistics_names_the_option_that_is_missing(run, pilots):
     assert "--file-name-template is missing" in one_line(err)
     (pilots / "part.yml").write_text(yaml.safe_dump({"zenits": [20]}))
     assert "did you mean zeniths" in one_line(run("statistics", pilots / "part.yml")[2])
+
+
+# --- a production at one energy ---------------------------------------------------------------------------------------
+def test_a_production_at_one_energy_has_one_bin(run, shared_data):
+    """N = (1 - p) / (p δ²) for the only bin, whatever its width and whatever the spectrum."""
+    folder = shared_data / "cases"
+    pilot, metrics = folder / "mono_energetic/mono_300GeV.fits", folder / "metrics.yml"
+    evaluator = StatisticalErrorEvaluator(pilot, metrics)
+    p, target = evaluator.file.n_events / 20_000, evaluator.metrics.uncertainty_effective_area.target
+    needed = (1 - p) / (p * target**2)
+    for index in (None, 1.5):
+        total = ProductionStatisticsDerivator(evaluator, None, spectral_index=index).total
+        assert total.n_events == pytest.approx(needed, rel=1e-9)
+    status, out, _ = run("evaluate", pilot, "-m", metrics)
+    assert status == 0
+    lines = out.splitlines()
+    assert lines[1].split()[2] == str(evaluator.file.n_events)
+    assert lines[2].startswith(f"Events to throw: {needed:.3g} +- ")
+    assert "(0.3 TeV, cores within 600 m, directions within 5 deg)" in lines[2]
+    status, out, _ = run("config", pilot, "-m", metrics, "--particle", "gamma")
+    assert status == 0
+    assert "ERANGE   300.0 300.0" in out
+
+
+def test_counts_beside_the_only_energy_are_refused(tmp_path):
+    edges = np.array([0.1, 0.2, 0.4])
+    header = DL2Header(100, 1, 500.0, 5.0, 0.3, 0.3, -2.0, zenith=20.0, azimuth=0.0)
+    one = {name: np.ones(1) for name in ("energy_true", "energy_reco", "azimuth_true", "altitude_true")}
+    one |= {"azimuth_reco": np.ones(1), "altitude_reco": np.ones(1), "run": np.ones(1, dtype=int)}
+    one["energy_true"] = one["energy_reco"] = np.array([0.3])
+    write_dl2(tmp_path / "two.fits", header, energy_edges=edges, n_simulated=np.array([1.0, 99.0]), **one)
+    with pytest.raises(FileError, match=r"must count events in the bin of 0\.3 TeV alone"):
+        StatisticalErrorEvaluator(tmp_path / "two.fits")

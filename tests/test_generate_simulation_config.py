@@ -276,7 +276,7 @@ def test_bad_grid_points(point, message):
         ({"limits": limits_table(), "array_name": "small"}, "array_name must be one of 'all'"),
         ({"limits": limits_table(), "primary_particle": "proton"}, "primary_particle must be one of 'gamma'"),
         ({"limits": limits_table(viewcone_radius=[6, 6] * u.m)}, "viewcone_radius"),
-        ({"limits": limits_table(lower_energy_limit=[1, 1] * u.EeV)}, "energy_min must be below energy_max"),
+        ({"limits": limits_table(lower_energy_limit=[1, 1] * u.EeV)}, "energy_min must not be above energy_max"),
         ({"limits": limits_table(zenith=[40, 60] * u.deg)}, "outside"),
         ({"outside": "guess"}, "outside must be"),
         ({"loss_fraction": 1}, "loss_fraction"),

@@ -135,7 +135,7 @@ def _require_header(header: DL2Header, where: str) -> DL2Header:
         ("E_range", header.energy_min, header.energy_max),
     ]:
         require_positive(f"{where}{name}", [low, high], zero=name != "E_range")
-        if low > high or (low == high and name != "viewcone"):
+        if low > high or (low == high and name == "core_range"):
             raise ArgumentError(f"{where}{name} must increase, got {low:g} to {high:g}")
     _require_plausible(header, where)
     return header
@@ -251,6 +251,16 @@ def _require_sizes(table: TableLayout, low: Array, high: Array, counts: Array) -
         raise table.error("counts no thrown event")
 
 
+def _one_bin(table: TableLayout, edges: Array, counts: Array, header: DL2Header) -> tuple[Array, Array]:
+    """Keep the bin of the only energy that was thrown; refuse counts in others."""
+    j = int(np.searchsorted(edges, header.energy_min, side="right")) - 1
+    if not 0 <= j < counts.size or counts.sum() != counts[j]:
+        raise table.error(
+            f"must count events in the bin of {header.energy_min:g} TeV alone, for no other energy was thrown"
+        )
+    return edges[j : j + 2], counts[j : j + 1]
+
+
 def _read_bins(hdus: fits.HDUList, header: DL2Header, path: Path, notes: list[str]) -> tuple[Array, Array]:
     """Read edges (TeV, strictly increasing, n + 1) and counts (n) of the thrown events."""
     table = find_table(hdus, "SIMULATED EVENTS", path)
@@ -268,7 +278,8 @@ def _read_bins(hdus: fits.HDUList, header: DL2Header, path: Path, notes: list[st
         notes.append(f"SIMULATED EVENTS: lower edge 0 replaced by the thrown minimum {header.energy_min:g} TeV")
     _require_sizes(table, low, high, counts)
     _require_contiguous(table, low, high)
-    return np.append(low, high[-1]), counts
+    edges = np.append(low, high[-1])
+    return _one_bin(table, edges, counts, header) if header.energy_min == header.energy_max else (edges, counts)
 
 # %% ../../nbs/events/08_dl2.ipynb #3ca64e34
 def _bin_table(rows: list[tuple[str, str, str | None, Any]], name: str) -> fits.BinTableHDU:
@@ -656,8 +667,9 @@ class DL2File:
 
     @property
     def energy_range(self) -> tuple[float, float]:
-        """Thrown energies, TeV."""
-        return self.header.energy_range
+        """Thrown energies, TeV; of a production at one energy those of the bin that holds it."""
+        low, high = self.header.energy_range
+        return (low, high) if low < high else (float(self.energy_edges[0]), float(self.energy_edges[-1]))
 
     @property
     def spectral_index(self) -> float:

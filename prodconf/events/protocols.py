@@ -31,6 +31,8 @@ class ThrownEvents(Protocol):
         Ranges, spectrum, showers per run and uses of each shower.
     energy_edges : numpy.ndarray
         TeV, strictly increasing, shape (n + 1,).
+    energy_range : tuple of float
+        Thrown energies, TeV; of a production at one energy those of the bin that holds it.
     n_thrown, n_simulated : numpy.ndarray
         Thrown events per bin, shape (n,): all of them, and those that belong to the list of events.
     zenith, azimuth : float
@@ -49,6 +51,9 @@ class ThrownEvents(Protocol):
 
     @property
     def energy_edges(self) -> NDArray[np.float64]: ...
+
+    @property
+    def energy_range(self) -> tuple[float, float]: ...
 
     @property
     def n_thrown(self) -> NDArray[np.float64]: ...

@@ -171,7 +171,9 @@ def weighted_thrown(file: ThrownEvents, index: float | None = None) -> tuple[Arr
     if index is None or index == -header.spectral_index:
         return thrown, np.ones_like(thrown)
     wanted, old = (
-        power_law.bin_fractions(file.energy_edges, gamma, energy_min=header.energy_min, energy_max=header.energy_max)
+        power_law.bin_fractions(
+            file.energy_edges, gamma, energy_min=file.energy_range[0], energy_max=file.energy_range[1]
+        )
         for gamma in (index, -header.spectral_index)
     )
     unit = np.where(old > 0, np.nan_to_num(_divide(wanted, old)), 1.0)

@@ -416,10 +416,10 @@ def _moments(total: Callable[[Array], Array], r: Array) -> tuple[Array, Array]:
 
 def _weights(file: ThrownEvents, index: float | None) -> Callable[[Array], Array] | None:
     """Return the function from energies to weights; None where every event counts one."""
-    thrown, header = -file.header.spectral_index, file.header
+    thrown = -file.header.spectral_index
     if index is None or require_scalar("index", index) == thrown:
         return None
-    low, high = header.energy_min, header.energy_max
+    low, high = file.energy_range
 
     def weight(energy: Array) -> Array:
         return power_law.reweight(

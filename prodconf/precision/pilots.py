@@ -127,7 +127,7 @@ def _thrown(file: ReconstructedEvents, index: float) -> Array:
     header = file.header
     area = np.pi * (header.core_scatter_max**2 - header.core_scatter_min**2)
     cone = file.cone_fraction * _cone(header.viewcone_max, header.viewcone_min)
-    edges = np.clip(file.energy_edges, header.energy_min, header.energy_max)
+    edges = np.clip(file.energy_edges, *file.energy_range)
     return area * cone * power_law.integral(edges[:-1], edges[1:], index)
 
 
@@ -572,4 +572,5 @@ def thrown_text(
     cores = f"within {core[1]:.4g} m" if core[0] == 0 else f"at {core[0]:.4g} to {core[1]:.4g} m"
     cone = f"within {viewcone[1]:.3g} deg" if viewcone[0] == 0 else f"at {viewcone[0]:.3g} to {viewcone[1]:.3g} deg"
     cone = f"at {viewcone[1]:.3g} deg" if viewcone[0] == viewcone[1] else cone
-    return f"E^-{index:.3g} from {energy[0]:.3g} to {energy[1]:.3g} TeV, cores {cores}, directions {cone}"
+    spectrum = f"E^-{index:.3g} from {energy[0]:.3g} to {energy[1]:.3g} TeV"
+    return f"{spectrum if energy[0] < energy[1] else f'{energy[0]:.3g} TeV'}, cores {cores}, directions {cone}"

@@ -172,7 +172,7 @@ def shower_reuse(file: ReconstructedEvents, counts: EventCounts | None = None) -
     return ShowerReuse(
         source=file.path.name,
         energy_edges=file.energy_edges,
-        energy_range=(header.energy_min, header.energy_max),
+        energy_range=file.energy_range,
         n_use=header.n_use,
         thrown_area=float(np.pi * (header.core_scatter_max**2 - header.core_scatter_min**2)),
         n_simulated=thrown,

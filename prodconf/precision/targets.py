@@ -107,13 +107,16 @@ def ranges_text(ranges: Sequence[tuple[float, float]]) -> str:
     return named + (f" and {len(ranges) - 4} more ranges" if len(ranges) > 4 else "")
 
 
+_SAME_END = 1.005  # what three digits do not tell apart is one energy
+
+
 def _gaps(metric: Metric, edges: Array, held: NDArray[np.bool_]) -> list[tuple[float, float]]:
     """Return the energies of one target below and above the bins that are held to it."""
     own = metric.covers(edges) & held
     if not own.any():
         return [(metric.energy_min, metric.energy_max)]
     ends = (metric.energy_min, float(edges[:-1][own][0])), (float(edges[1:][own][-1]), metric.energy_max)
-    return [(low, high) for low, high in ends if high > low * (1 + 1e-6)]
+    return [(low, high) for low, high in ends if high > low * _SAME_END]
 
 
 def thrown_whole(energy_edges: ArrayLike, energy_min: float, energy_max: float) -> NDArray[np.bool_]:

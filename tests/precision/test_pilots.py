@@ -346,6 +346,7 @@ def in_memory(model: ToyModel, edges, n_simulated, energy, shower, n_use=1):
         energy_edges=edges,
         n_simulated=n_simulated,
         cone_fraction=1.0,
+        energy_range=header.energy_range,
         run_fraction=1.0,
         zenith=20.0,
         azimuth=0.0,
