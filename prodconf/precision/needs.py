@@ -264,9 +264,9 @@ class _Design:
         """Return the variance of ln N from counts and from one shower unseen, given counts and 1 / passes squared."""
         passes = np.where(self.reused, 4 * self.own - 2, 0.0)
         unseen = passes * ((1 + self.growth * (passes - 1)) / self.design - 2)
-        most = np.log(np.maximum(self.uses / self.design, 1.0)) ** 2  # no design effect is larger than the uses
-        ratio = _ratio(self.design, self.own, self.growth)
-        return counts * np.minimum(ratio, 1 + most / counts), np.minimum(shower * unseen**2, most)
+        most = np.log(np.maximum(self.uses / self.design, 1.0)) ** 2 / 12  # anywhere up to the uses, which are the most
+        known = np.minimum(counts * _ratio(self.design, self.own, self.growth), counts + most)
+        return known, np.minimum(shower * unseen**2, np.maximum(counts + most - known, 0.0))
 
 
 def _design(bins: PilotBins, reader: _Reader, area: Array, n_use: int | None) -> tuple[_Design, Array]:
