@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -312,6 +312,24 @@ def _needs(
     return needs, bias
 
 
+def _per_bin(found: EffectiveArea, area: _Area, joined: _Joined) -> dict[str, Any]:
+    """Return what `PilotStatistics` says of each bin, but for the energy bias."""
+    return {
+        "n_simulated": area.n,
+        "n_passed": area.k,
+        "design_effect": area.design,
+        "relative_uncertainty": found.relative_uncertainty,
+        "effective_area": found.effective_area,
+        "n_effective": joined.need.n_effective,
+        "density": joined.need.density,
+        "density_bound": joined.need.bound,
+        "density_floor": joined.need.floor,
+        "decided_by": joined.decided_by,
+        "requested": joined.requested,
+        "status": joined.status,
+    }
+
+
 def pilot_statistics(
     file: ReconstructedEvents,
     metrics: Metrics | Metric | None,
@@ -366,19 +384,8 @@ def pilot_statistics(
         energy_edges=file.energy_edges,
         thrown_area=float(np.pi * (header.core_scatter_max**2 - header.core_scatter_min**2)),
         n_use=header.n_use,
-        n_simulated=area.n,
-        n_passed=area.k,
-        design_effect=area.design,
-        relative_uncertainty=found.relative_uncertainty,
-        effective_area=found.effective_area,
+        **_per_bin(found, area, joined),
         bias_uncertainty=bias,
-        n_effective=joined.need.n_effective,
-        density=joined.need.density,
-        density_bound=joined.need.bound,
-        density_floor=joined.need.floor,
-        decided_by=joined.decided_by,
-        requested=joined.requested,
-        status=joined.status,
         notes=tuple(file.notes),
     )
 

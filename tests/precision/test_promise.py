@@ -226,6 +226,17 @@ def test_bins_that_all_decide_share_the_error_evenly():
     np.testing.assert_allclose(larger, needs.sure_with(4.0), rtol=1e-3)
 
 
+@pytest.mark.parametrize("radius", [700.0, 200.0, 50.0])
+def test_what_is_not_known_of_a_design_effect_is_bounded_by_the_uses(radius):
+    """From three events on a far smaller disc: no design effect is larger than the number of uses."""
+    needs = some_needs(20, single(TEN, 3, n_use=10, radius=radius))
+    design, own = needs.passed * TARGET**2, 1 / needs.n_effective
+    more = needs.doubt.counts + needs.doubt.unseen - own
+    assert (design <= 10 * (1 + 1e-12)).all()
+    assert (more <= (np.log(10 / design) ** 2 / 12 + 1e-9) + 1e-9 * own)[needs.known].all()
+    assert (needs.sure[needs.known] < 1e4 * needs.events[needs.known]).all()
+
+
 def test_a_bin_that_no_slice_throws_is_refused():
     needs = some_needs()
     slices = np.zeros(needs.events.shape, dtype=int)
