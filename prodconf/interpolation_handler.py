@@ -22,7 +22,7 @@ from .core.errors import ArgumentError, FileError, OutsideError, ProdconfWarning
 from .formulas import power_law
 from .formulas.scaled_energies import Morphing, shared_axis
 from .precision.pilots import pilot_statistics
-from .precision.targets import Metric, Metrics, as_metrics
+from .precision.targets import Metric, Metrics, as_metrics, thrown_whole
 from .sky.interpolation import Outside, PilotPoints, interpolate, leave_one_out, left_out_weights
 from .sky.place import Question, ask, find_places
 from .sky.shower_frame import solid_angle
@@ -536,8 +536,8 @@ def _table(asked: _Asked, columns: dict[str, Any]) -> QTable:
 def _derived(evaluator: Any, pilot: Any) -> Array:
     """Return the events of a pilot's production in each bin."""
     edges, (low, high) = pilot.energy_edges, evaluator.file.energy_range
-    thrown = (edges[:-1] >= low * (1 - _SAME_EDGE)) & (edges[1:] <= high * (1 + _SAME_EDGE))
-    density = pilot.density[pilot.requested & thrown & np.isfinite(pilot.density)]
+    held = pilot.requested & thrown_whole(edges, low, high) & (np.asarray(pilot.status) != "undetermined")
+    density = pilot.density[held & np.isfinite(pilot.density)]
     if not density.size:
         raise FileError(_file_name(evaluator), "must determine a requested bin, got none")
     total = _production(density[[density.argmax()]], pilot.index, _thrown_ranges([evaluator]))

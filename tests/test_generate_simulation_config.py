@@ -330,3 +330,10 @@ def test_blocks_need_a_particle_and_sane_runs(pilot):
     for options in ({"n_use": 21}, {"n_use": "two"}, {"showers_per_run": 0}, {"first_run": 0}, {"declination": "x"}):
         with pytest.raises(ProdconfError, match=r"n_use|n_showers|run_number|declination"):
             config.corsika_input(**options)
+
+
+@pytest.mark.parametrize("change", [{"file_path": "none.fits"}, {"limits": "none.ecsv"}, {"metrics": "none.yml"}])
+def test_every_missing_file_is_a_missing_file(pilot, change):
+    given = {"grid_point": POINT, "file_path": pilot} | change
+    with pytest.raises(FileNotFoundError, match="none"):
+        _ = SimulationConfig(**given).limits
