@@ -169,11 +169,13 @@ def _how_many(plan: ProductionPlan) -> str:
     if not known.any():
         return "The number of events is not determined by these pilots."
     part = "" if known.all() else f" at the {known.sum()} pointings where it is determined"
+    asked, arrays = plan.configuration, len(plan.configuration.sub_arrays)
+    whole = f" on the discs and cones that all {arrays} sub-arrays need" if arrays > 1 else ""
     few, many = rows[known][[np.argmin(rows["n_events"][known]), np.argmax(rows["n_events"][known])]]
     total, sigma = np.sum(rows["n_events"][known]), np.sum(rows["n_events_sigma"][known])
     return (
-        f"This takes {number(total)} events{part} (± {sigma / total:.0%}), from {number(few['n_events'])} "
-        f"({_place(few)}) to {number(many['n_events'])} ({_place(many)}) per pointing."
+        f"This takes {number(total)} events of E^-{asked.spectral_index:g}{whole}{part} (± {sigma / total:.0%}), "
+        f"from {number(few['n_events'])} ({_place(few)}) to {number(many['n_events'])} ({_place(many)}) per pointing."
     )
 
 # %% ../../nbs/plan/05_summary.ipynb #a35cb047
