@@ -11,6 +11,7 @@ from ..core.lazy import offer
 __getattr__, __dir__, __all__ = offer(
     __name__,
     {
+        "growing": ["DrawnPilot", "GrowingModel", "at_zenith", "draw_growing", "drawn_limits"],
         "models": ["TELESCOPES", "ArrayModel", "Throw", "ToyModel", "simulate", "union_loss"],
         "sample": [
             "SampleFiles",
