@@ -43,7 +43,7 @@ from .sky.place import GridPoint, merge_grid_points, parse_grid_point
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'EventData', 'StatisticalErrorEvaluator']
+__all__ = ['Array', 'EventData', 'require_counts', 'StatisticalErrorEvaluator']
 
 # %% ../nbs/calculate_statistical_errors_grid_point.ipynb #164f0d35
 def _known_place(file: DL2File) -> GridPoint:
@@ -113,8 +113,8 @@ class EventData(Mapping[str, u.Quantity]):
         return dict(self)
 
 # %% ../nbs/calculate_statistical_errors_grid_point.ipynb #08b6d943
-def _in_counts(name: str, values: Any) -> Array:
-    """Return counts with or without their unit."""
+def require_counts(name: str, values: Any) -> Array:
+    """Read numbers of events, finite and not negative, with or without their unit (ct)."""
     if isinstance(values, u.Quantity) and not values.unit.is_equivalent(""):
         values = require_array(name, values, "ct")
     return require_array(name, getattr(values, "value", values), low=0.0)
@@ -335,8 +335,8 @@ class StatisticalErrorEvaluator:
         ProdconfError
             If more events passed than were simulated, or a count is negative or not finite.
         """
-        passed = _in_counts("reconstructed_event_counts", reconstructed_event_counts)
-        thrown = _in_counts("simulated_event_counts", simulated_event_counts)
+        passed = require_counts("reconstructed_event_counts", reconstructed_event_counts)
+        thrown = require_counts("simulated_event_counts", simulated_event_counts)
         if passed.shape == thrown.shape and (passed > thrown).any():
             where = np.argmax(passed > thrown)
             raise ArgumentError(

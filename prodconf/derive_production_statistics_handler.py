@@ -314,25 +314,15 @@ def _plain(value: Any) -> Any:
 
 # %% ../nbs/derive_production_statistics_handler.ipynb #e0b7c5f2
 def _counts(production_statistics: Any, size: int) -> NDArray[np.float64]:
-    """Return numbers of events that can be written down: as many as were asked, finite, not negative."""
-    name = "production_statistics"
-    try:
-        values = (
-            u.Quantity(production_statistics)
-            if isinstance(production_statistics, (list, tuple))
-            else (production_statistics)
-        )
-        if isinstance(values, u.Quantity) and values.unit != u.dimensionless_unscaled:
-            values = values.to_value(u.ct)
-        found = np.atleast_1d(np.asarray(values, dtype=np.float64))
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"{name} must be numbers of events, plain or in ct, got {production_statistics!r}"
-        ) from error
+    """Return numbers of events that can be written down: as many as were asked."""
+    from prodconf.calculate_statistical_errors_grid_point import require_counts
+
+    name, values = "production_statistics", production_statistics
+    if isinstance(values, (list, tuple)) and any(isinstance(value, u.Quantity) for value in values):
+        values = [require_counts(name, value) for value in values]
+    found = np.atleast_1d(require_counts(name, values))
     if found.shape != (size,):
         raise ArgumentError(f"{name} must hold {size} number(s), as perform_interpolation returns, got {found.shape}")
-    if not (np.isfinite(found) & (found >= 0)).all():
-        raise ArgumentError(f"{name} must be finite and not negative, got {production_statistics!r}")
     return found
 
 
