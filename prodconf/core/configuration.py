@@ -186,6 +186,8 @@ def validate(model: type[ModelT], data: Any, *, source: str) -> ModelT:
 
 # %% ../../nbs/core/04_configuration.ipynb #2435e644
 _MOST_VALUES = 100_000
+_MOST_BYTES = 10_000_000
+_LONGEST_NUMBER = 40
 
 
 class _Loader(yaml.SafeLoader):
@@ -201,6 +203,26 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(getattr(key, "value", "") if isinstance(key, yaml.ScalarNode) else "")
         return super().construct_mapping(node, deep)
+
+
+def _plain_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+    """Read a number as people write it: no underscores, no base 60 (`1:30` would be 90)."""
+    text = str(node.value)
+    if "_" in text or ":" in text or len(text) > _LONGEST_NUMBER:
+        problem = f"{shown(text)} is not a plain number; text needs quotes"
+        raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
+    whole = node.tag == "tag:yaml.org,2002:int"
+    return loader.construct_yaml_int(node) if whole else loader.construct_yaml_float(node)
+
+
+def _no_set(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    """Refuse a set: no entry of a configuration is one."""
+    raise yaml.constructor.ConstructorError(problem="a set is not read", problem_mark=node.start_mark)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _plain_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _plain_number)
+_Loader.add_constructor("tag:yaml.org,2002:set", _no_set)
 
 
 def _expanded(value: Any, known: dict[int, int]) -> int:
@@ -232,10 +254,15 @@ def load_yaml(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ProdconfError
-        If the file cannot be read, is not text, is not YAML or is empty.
+        If the file cannot be read, is not text, is not YAML, is empty or is larger than 10 MB.
     """
     try:
+        size = Path(path).stat().st_size
+        if size > _MOST_BYTES:
+            raise FileError(path, f"has {size} bytes, more than the {_MOST_BYTES} that a configuration may have")
         data = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+    except FileError:
+        raise
     except FileNotFoundError as error:
         raise MissingFileError(path, f"cannot be read ({error.strerror})") from error
     except OSError as error:

@@ -1,5 +1,7 @@
 """Configuration: every problem at once, one line each, and files that are no YAML."""
 
+from pathlib import Path
+
 import pytest
 
 from prodconf.core.configuration import Energy, Length, SpectralIndex, Strict, load_yaml, to_unit, validate
@@ -82,3 +84,23 @@ def test_a_spectral_index_is_positive(wrong):
     assert validate(Thrown, {"index": 2}, source="x").index == 2.0
     with pytest.raises(ProdconfError, match="x: index"):
         validate(Thrown, {"index": wrong}, source="x")
+
+
+@pytest.mark.parametrize(
+    "value", ["1:59:59", "1:59:59.5", "1_300", "1_300.5", "9" * 400, "!!set [a, b]", "!!set {a, b}"]
+)
+def test_what_only_yaml_takes_for_a_number_is_refused_in_one_short_line(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "odd.yml"
+    path.write_text(f"zenith: {value}\n")
+    with pytest.raises(FileError, match="is not valid YAML at line 1") as told:
+        load_yaml(path)
+    assert len(str(told.value)) - len(str(path)) < 200
+    path.write_text("text: '1:59:59'\nn: 1300\nx: 1.5e+3\n")
+    assert load_yaml(path) == {"text": "1:59:59", "n": 1300, "x": 1500.0}
+
+
+def test_a_file_too_large_for_a_configuration_is_refused_by_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "large.yml"
+    path.write_text("a: " + "x" * 20_000_000)
+    with pytest.raises(FileError, match="has 20000003 bytes"):
+        load_yaml(path)
