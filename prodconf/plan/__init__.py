@@ -11,6 +11,7 @@ from ..core.lazy import offer
 __getattr__, __dir__, __all__ = offer(
     __name__,
     {
+        "closed_loop": ["validate_loop"],
         "configuration": ["PlanConfiguration", "Slicing", "example_configuration", "read_configuration"],
         "main_job": ["plan_production", "write_plan"],
         "proposal": ["propose"],

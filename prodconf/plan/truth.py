@@ -40,15 +40,16 @@ from ..precision.needs import PilotBins, PointNeeds, ThrownRanges, needs_at, pil
 from ..precision.pilots import Counted, PilotStatistics, pilot_statistics
 from ..precision.targets import Metric, Metrics
 from ..sky.interpolation import GridWeights
-from ..toys.models import ToyModel
-from ..toys.sample import energy_bins
+from ..toys.models import Throw, ToyModel
+from ..toys.sample import energy_bins, thrown_header
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 # %% auto #0
 __all__ = ['Array', 'Counts', 'TOY_COST', 'passes_law', 'Slices', 'Rates', 'SliceTruth', 'PilotTruth', 'Truth', 'toy_rates',
-           'ToyAim', 'toy_truth', 'target_of', 'slice_needs', 'plan_truth', 'drawn_passes', 'drawn_sums', 'draw_pilots']
+           'toy_pilot', 'ToyAim', 'toy_truth', 'target_of', 'slice_needs', 'plan_truth', 'drawn_passes', 'drawn_sums',
+           'evaluated', 'draw_pilots']
 
 # %% ../../nbs/plan/08_truth.ipynb #b2fc55a4
 def passes_law(passing: ArrayLike, correlation: ArrayLike, n_use: int) -> Array:
@@ -266,8 +267,6 @@ class _ToyEvents:
     n_simulated = property(lambda self: self.n_thrown)
     zenith = property(lambda self: self.header.zenith)
     azimuth = property(lambda self: self.header.azimuth)
-    n_use = property(lambda self: self.header.n_use)
-    spectral_index = property(lambda self: self.header.spectral_index)
     energy_range = property(lambda self: (self.header.energy_min, self.header.energy_max))
 
 
@@ -281,24 +280,12 @@ def _no_counts(edges: Array, n_use: int) -> EventCounts:
     return EventCounts(edges, None, 0, n_use, runs, np.zeros(n), None, nothing, None, None, values, *pairs)
 
 
-def _toy_pilot(model: ToyModel, n_showers: int, n_use: int, name: str) -> PilotTruth:
-    """Make the pilot of a toy."""
-    throw, edges = model.throw, energy_bins(model.throw)
+def toy_pilot(throw: Throw, rates: tuple[Array, Array], *, n_showers: int, n_use: int, name: str = "toy") -> PilotTruth:
+    """Make the pilot of a toy, from passing probability and correlation in each of its energy bins."""
+    edges = energy_bins(throw)
     share = bin_fractions(edges, throw.index, energy_min=throw.energy_min, energy_max=throw.energy_max)
-    header = DL2Header(
-        n_showers_per_run=n_showers,
-        n_use=n_use,
-        core_scatter_max=throw.core_scatter_max,
-        viewcone_max=throw.viewcone_max,
-        energy_min=throw.energy_min,
-        energy_max=throw.energy_max,
-        spectral_index=-throw.index,
-        zenith=throw.zenith,
-        azimuth=throw.azimuth,
-    )
-    file = _ToyEvents(Path(name), header, edges, n_showers * n_use * share)
-    counts, rates = _no_counts(edges, n_use), toy_rates(model, edges)
-    return PilotTruth(file, counts, None, throw.nsb_level, *rates, n_showers * share, False)
+    file = _ToyEvents(Path(name), thrown_header(throw, n_showers, n_use), edges, n_showers * n_use * share)
+    return PilotTruth(file, _no_counts(edges, n_use), None, throw.nsb_level, *rates, n_showers * share, False)
 
 # %% ../../nbs/plan/08_truth.ipynb #c564d036
 @dataclass(frozen=True)
@@ -398,7 +385,16 @@ def toy_truth(
     showers, uses = require_whole("n_showers", n_showers, 1, 10**12), require_whole("n_use", n_use, 1, 20)
     for name, kind in (("aim", ToyAim), ("cost", CostModel), ("how", Slicing)):
         require_kind(name, aim if name == "aim" else getattr(aim, name), kind)
-    pilots = tuple(_toy_pilot(model, showers, uses, f"toy{i}") for i, model in enumerate(chosen))
+    pilots = tuple(
+        toy_pilot(
+            model.throw,
+            toy_rates(model, energy_bins(model.throw)),
+            n_showers=showers,
+            n_use=uses,
+            name=f"toy{i}",
+        )
+        for i, model in enumerate(chosen)
+    )
     throws, metrics = [model.throw for model in chosen], aim.metrics
     zenith, azimuth, level, low, high = (
         np.array([getattr(throw, name) for throw in throws])
@@ -559,7 +555,7 @@ def _draw(pilot: PilotTruth, rng: np.random.Generator, n_toys: int) -> tuple[Arr
     return sums, thrown
 
 
-def _evaluated(pilot: PilotTruth, sums: Array, thrown: Array, metrics: Metrics, index: float) -> PilotStatistics:
+def evaluated(pilot: PilotTruth, sums: Array, thrown: Array, metrics: Metrics, index: float) -> PilotStatistics:
     """Evaluate a pilot with other sums over its showers, shape (4, n)."""
     file = replace(pilot.file, n_thrown=thrown) if isinstance(pilot.file, _ToyEvents) else pilot.file
     counts = replace(pilot.counts, true=drawn_sums(sums))
@@ -573,7 +569,7 @@ def _expected(pilot: PilotTruth, metrics: Metrics, index: float) -> PilotStatist
     uses = pilot.file.header.n_use
     law = passes_law(pilot.passing, pilot.correlation, uses)
     sums = pilot.n_showers * (law @ np.arange(uses + 1.0)[:, None] ** [1, 2, 3, 4]).T
-    return _evaluated(pilot, sums, pilot.n_showers * uses, metrics, index)
+    return evaluated(pilot, sums, pilot.n_showers * uses, metrics, index)
 
 # %% ../../nbs/plan/08_truth.ipynb #292b74c7
 def _scattered(pilot: PilotTruth, rng: np.random.Generator) -> PilotTruth:
@@ -602,7 +598,7 @@ def draw_pilots(truth: Truth, rng: np.random.Generator, n_toys: int) -> list[Pil
     """
     drawn = [_draw(pilot, rng, n_toys) for pilot in truth.pilots]
     return [
-        _evaluated(_scattered(pilot, rng), sums[t], thrown[t], truth.metrics, truth.index)
+        evaluated(_scattered(pilot, rng), sums[t], thrown[t], truth.metrics, truth.index)
         for t in range(n_toys)
         for pilot, (sums, thrown) in zip(truth.pilots, drawn, strict=True)
     ]

@@ -25,6 +25,7 @@ from ..core.files import atomic_folder, provenance, require_output_folder
 from ..formulas import binomial
 from ..formulas.power_law import integral
 from ..jobs.runs import RunSettings
+from .closed_loop import LoopVerdict, validate_loop
 from .configuration import PlanConfiguration
 from .main_job import open_inputs, plan_production, resolve_configuration
 from .pointings import Places
@@ -302,6 +303,8 @@ class Validation:
         Pointings with a bin of which the pilots of the toy say nothing, and of which nothing is promised.
     sure, estimate : Outcome
         Of plans sized to keep the promise, and of plans of the estimated size.
+    loop : LoopVerdict, optional
+        What the truth of a toy says of plans from drawn showers.
     """
 
     truth: Truth
@@ -311,6 +314,7 @@ class Validation:
     blind: NDArray[np.bool_]
     sure: Outcome
     estimate: Outcome
+    loop: LoopVerdict | None = None
 
     @property
     def edges(self) -> Array:
@@ -319,6 +323,11 @@ class Validation:
 
     @property
     def holds(self) -> bool:
+        """Whether the shares of plans are compatible with the promise, and the truth of the toy does not refute it."""
+        return self.compatible and (self.loop is None or self.loop.holds)
+
+    @property
+    def compatible(self) -> bool:
         """
         Whether the share of plans that meet all targets is compatible with the promise.
 
@@ -390,13 +399,13 @@ def _verdict(validation: Validation) -> list[str]:
     sure, promised = validation.sure, f"{100 * validation.truth.confidence:.4g} % was promised"
     share, low, high = sure.at_pointings()
     worst, m = int(np.nanargmin(share)), share.size
-    words = "The plan keeps its promise" if validation.holds else "The plan does not keep its promise"
+    words = "The plan keeps its promise" if validation.compatible else "The plan does not keep its promise"
     every = f"all targets of a pointing were met in {_shares(sure)} of {int(sure.planned.sum())} plans"
     if m == 1:
         return [f"{words}: {every}, {promised}."]
     weakest = f"{share[worst]:.1%} (95 % interval {low[worst]:.1%} to {high[worst]:.1%})"
     there = _place(validation.truth.places, worst)
-    if validation.holds or sure.interval[1] < validation.truth.confidence:
+    if validation.compatible or sure.interval[1] < validation.truth.confidence:
         return [f"{words}: {every}, {promised}.", f"The weakest pointing is {there}, with {weakest}."]
     return [
         f"{words} at {there}: all targets were met in {weakest} of {int(sure.planned[:, worst].sum())} plans, "
@@ -425,7 +434,10 @@ def _sentences(validation: Validation) -> tuple[str, ...]:
             f"In {validation.blind.mean():.1%} of the cases the drawn pilots said nothing of a bin with a target, of "
             "which nothing is promised then."
         )
-    return tuple(words)
+    if validation.loop is None:
+        return tuple(words)
+    known = tuple(f"By the truth of a toy: {one[0].lower()}{one[1:]}" for one in validation.loop.sentences)
+    return (*words, *known) if validation.loop.holds else (*known, *words)
 
 # %% ../../nbs/plan/09_validation.ipynb #0cfa8ab3
 def _joined(parts: Sequence[Outcome]) -> Outcome:
@@ -523,7 +535,7 @@ def validate_plan(
     ----------
     configuration : PlanConfiguration, mapping, str or Path, optional
         A plan with dl2_events and cost, as for `plan_production`; what its pilots say is taken for the truth. Without
-        it a toy in closed form is planned.
+        it a toy in closed form is planned, and one toy in ten is drawn shower by shower and judged by its truth.
     output : str or Path, optional
         Folder for `validation.ecsv` and `validation.png`; nothing is written without it.
     n_toys : int
@@ -546,6 +558,8 @@ def validate_plan(
         require_output_folder(output, overwrite=overwrite)
     truth, inputs = _truth_of(configuration, progress)
     validation = validate_truth(truth, n_toys=n_toys, seed=seed)
+    if configuration is None:
+        validation = replace(validation, loop=validate_loop(n_toys=max(1, min(n_toys // 10, 10_000)), seed=seed))
     if output is not None:
         _write(validation, output, inputs, overwrite=overwrite)
     return validation

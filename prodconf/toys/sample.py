@@ -39,7 +39,8 @@ from prodconf.toys.models import (
 
 # %% auto #0
 __all__ = ['SIZES', 'SAMPLE_LOSS_FRACTION', 'SAMPLE_TARGET', 'SAMPLE_COST', 'SampleSize', 'sample_models', 'energy_bins',
-           'write_pilot', 'truth_areas', 'truth_limits', 'SampleFiles', 'sample_metrics', 'sample_plan', 'write_sample']
+           'thrown_header', 'write_pilot', 'truth_areas', 'truth_limits', 'SampleFiles', 'sample_metrics',
+           'sample_plan', 'write_sample']
 
 # %% ../../nbs/toys/02_sample.ipynb #d1c9a951
 @dataclass(frozen=True)
@@ -165,11 +166,11 @@ def _file_info(throw: Throw, file_id: int, run: int) -> FileInfo:
     )
 
 
-def _header(throw: Throw, size: SampleSize) -> DL2Header:
-    """Describe what was thrown to the DL2 file."""
+def thrown_header(throw: Throw, n_showers: int, n_use: int) -> DL2Header:
+    """Describe what was thrown, so many showers in a run, to a DL2 file."""
     return DL2Header(
-        n_showers_per_run=size.n_showers,
-        n_use=size.n_uses,
+        n_showers_per_run=n_showers,
+        n_use=n_use,
         core_scatter_max=throw.core_scatter_max,
         viewcone_max=throw.viewcone_max,
         energy_min=throw.energy_min,
@@ -228,7 +229,8 @@ def write_pilot(
                 events.append(_dl2_rows(uses, run, rng))
                 n_simulated += np.histogram(uses.energy, edges)[0]
     columns = {name: np.concatenate([rows[name] for rows in events]) for name in events[0]}
-    write_dl2(dl2, _header(throw, size), energy_edges=edges, n_simulated=n_simulated, overwrite=overwrite, **columns)
+    header = thrown_header(throw, size.n_showers, size.n_uses)
+    write_dl2(dl2, header, energy_edges=edges, n_simulated=n_simulated, overwrite=overwrite, **columns)
     return reduced, dl2
 
 # %% ../../nbs/toys/02_sample.ipynb #dddf9444
