@@ -252,7 +252,7 @@ def test_cost_without_a_time_is_refused():
 def plan(tmp_path_factory):
     """A small plan with a cost."""
     folder = tmp_path_factory.mktemp("plan")
-    size = SampleSize((0.0,), (0.24,), n_runs=1, n_showers=60_000, n_uses=5)
+    size = SampleSize((0.0,), (0.24,), n_runs=1, n_showers=150_000, n_uses=5)
     write_pilot(folder / "pilot", sample_models(size="small")[0], seed=np.random.SeedSequence(5), size=size)
     write_metrics(sample_metrics(), folder / "metrics.yml")
     written = {
