@@ -96,11 +96,9 @@ def test_a_mutant_is_refuted_with_its_reason(drawn, monkeypatch, mutant, word):
     assert any(word in reason for reason in found.reasons), found.reasons
 
 
-@pytest.mark.xfail(
-    strict=False, reason="needs of the energy target are read beyond its range at energies over threshold"
-)
+@pytest.mark.xfail(strict=False, reason="the lowest bin of the energy target misses it at 52 deg; cause not known")
 def test_needs_of_the_energy_target_hold_at_the_low_end_of_its_range_far_from_the_pilots():
-    """At 52 deg the lowest bin reads the pilot at 40 deg below the target's range, where the other target decides."""
+    """Perhaps needs are read below the range of the target at energies over threshold, where the other one decides."""
     model = replace(LOOP.model, toy=replace(LOOP.model.toy, break_energy=0.15))
     far = replace(LOOP, model=model, pointings=(20.0, 32.0, 52.0))
     rng = np.random.default_rng(1)
