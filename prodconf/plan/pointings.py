@@ -21,7 +21,7 @@ from ..limits.pilots import LimitRequest, PilotLimits
 from ..limits.rows import LIMIT_COLUMNS
 from ..limits.table import SEVERITY
 from .configuration import PRODUCTION, Grid, Slicing
-from ..precision.needs import PilotBins, pilot_bins
+from ..precision.needs import PilotBins, pilot_bins, with_left_out
 from ..precision.pilots import PilotStatistics, Requirement, disc_factors, number_of_events
 from prodconf.sky.interpolation import (
     Field,
@@ -213,7 +213,7 @@ def target_bins(
     request : LimitRequest
         Its loss fraction, of each bin's own triggers, and its confidence, of all limits together.
     """
-    bins = pilot_bins(evaluations, targets=how.targets)
+    bins = with_left_out(pilot_bins(evaluations, targets=how.targets), pilot_points(evaluations))
     shared = replace(request, confidence=1 - (1 - request.confidence) / (2 * how.slices), slices=None)
     query = places.zenith, places.azimuth, places.nsb_level
     found = limits_along_energy(limits, query, edges=bins.edges, request=shared, outside=places.outside)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy import units as u
@@ -32,7 +32,7 @@ from prodconf.plan.slices import (
     spectrum,
     thrown_over,
 )
-from ..precision.needs import PointNeeds, ThrownRanges, needs_at
+from ..precision.needs import PointNeeds, ThrownRanges, needs_at, with_uses
 from ..sky.shower_frame import solid_angle
 
 Array = NDArray[np.float64]
@@ -41,8 +41,8 @@ _USUAL = Slicing()
 # %% auto #0
 __all__ = ['Array', 'FEWEST', 'LARGER', 'WeakBin', 'Pointings', 'slice_table', 'usual_table', 'undetermined_slices',
            'shared_slices', 'slice_points', 'Band', 'hours_band', 'point_totals', 'compare', 'pointings_of', 'divide',
-           'on_slices', 'weak_bins', 'with_a_price', 'least_hours', 'UsualProduction', 'waterfall', 'Proposal',
-           'propose']
+           'sized', 'wanted_in', 'on_slices', 'weak_bins', 'with_a_price', 'least_hours', 'UsualProduction',
+           'waterfall', 'Proposal', 'propose']
 
 # %% ../../nbs/plan/04_proposal.ipynb #01528ff6
 FEWEST = 10.0  # effective pilot events that a bin must rest on to carry a price
@@ -562,7 +562,52 @@ def divide(
     names = [field.name for field in fields(Allocation)]
     chosen = Allocation(**{name: np.array([getattr(one, name) for one in found])[best, rows] for name in names})
     fitted = on_slices(pointings, chosen)
-    return fitted, resized(chosen, fitted.wanted(factor), model)
+    return fitted, sized(chosen, fitted, model, factor)
+
+
+def sized(allocation: Allocation, pointings: Pointings, model: CostModel, factor: float | None = 1.0) -> Allocation:
+    """Size the slices of some pointings for their targets, together with the confidence; parameters as of `divide`."""
+    return resized(allocation, wanted_in(allocation, pointings, model, factor), model)
+
+
+def wanted_in(allocation: Allocation, pointings: Pointings, model: CostModel, factor: float | None = 1.0) -> Needs:
+    """
+    Return what the bins of known pointings need when they are thrown in given slices.
+
+    Parameters
+    ----------
+    allocation : Allocation
+        Of these pointings.
+    pointings, model, factor
+        As for `divide`.
+
+    Returns
+    -------
+    Needs
+        The estimate without a factor; with one, what keeps all targets of a pointing together: bins that their slice
+        throws far beyond their need share little of the error.
+    """
+    wanted = pointings.wanted(factor)
+    if factor is None:
+        return wanted
+    first = resized(allocation, wanted, model)
+    n_bins = wanted.edges.size - 1
+    number, uses = (_per_bin(first, values, n_bins, -1).astype(np.intp) for values in (None, first.n_use))
+    index, etendue = (_per_bin(first, values, n_bins, 1) for values in (first.index, first.etendue))
+    one = with_uses({n: needs.at(pointings.known) for n, needs in pointings.needs.items()}, uses)
+    thrown = first.events_per_bin(wanted.edges) / wanted.bend(index) * wanted.etendue / etendue
+    promised = one.promised(np.where(number >= 0, thrown, 0.0), number, factor=factor)
+    return replace(wanted, events=dict.fromkeys(wanted.events, promised))
+
+
+def _per_bin(allocation: Allocation, values: NDArray[Any] | None, n_bins: int, empty: float) -> Array:
+    """Return a value of the slice of each bin, or its number without values, where it is in one."""
+    bins, result = np.arange(n_bins), np.full((len(allocation.index), n_bins), float(empty))
+    for s in range(allocation.index.shape[1]):
+        held = (bins >= allocation.first[:, s, None]) & (bins < allocation.last[:, s, None])
+        value = float(s) if values is None else values[:, s, None]
+        result = np.where(held & (allocation.n_events[:, s, None] > 0), value, result)
+    return result
 
 
 def _tried(pointings: Pointings, model: CostModel, how: Slicing, factor: float | None) -> Iterator[Allocation]:
@@ -658,7 +703,7 @@ def _run_settings(allocation: Allocation, model: CostModel, how: Slicing) -> Run
 
 def least_hours(pointings: Pointings, model: CostModel, proposed: Allocation) -> float:
     """
-    Return the processor time of the targets bin by bin, each thrown alone onto its own disc with its cheapest spectrum.
+    Return the processor time of the targets bin by bin, each thrown alone with its cheapest spectrum.
 
     Parameters
     ----------
@@ -669,13 +714,13 @@ def least_hours(pointings: Pointings, model: CostModel, proposed: Allocation) ->
     Returns
     -------
     float
-        In h, with the promise; no production of bins with these needs is cheaper.
+        In h, each bin with what it needs in the proposed production.
     """
     known = proposed.index[np.isfinite(proposed.index)]
     indices = np.linspace(min(BOUNDS[0], known.min()), max(BOUNDS[1], known.max()), 21)
-    wanted = pointings.wanted()
+    wanted = wanted_in(proposed, pointings, model)
     bins = [floor_per_bin(wanted, model, steepest=float(g)) for g in indices]
-    return min(float(np.min(bins, axis=0).sum()), float(proposed.seconds.sum())) / 3600
+    return float(np.min(bins, axis=0).sum()) / 3600
 
 # %% ../../nbs/plan/04_proposal.ipynb #9e17b2d4
 @dataclass(frozen=True)
@@ -728,17 +773,19 @@ def waterfall(usual: UsualProduction, model: CostModel, how: Slicing, proposed: 
         savings refer), with its best index, in slices on one disc, and in slices on discs of their own.
     """
     where, index = usual.pointings, usual.index
-    wanted = where.wanted()
-    single = spectrum(wanted, model, index=index)
-    everything = spectrum(usual.at_all_energies(), model, index=index)
+    wanted, all_energies = where.wanted(), usual.at_all_energies()
+    single, everything = (spectrum(one, model, index=index) for one in (wanted, all_energies))
+    needed = replace(wanted_in(everything, where, model), ends=all_energies.ends)
     steps = {
-        "all energies": everything,
-        "energies of the targets": single,
-        "best index": best_index(wanted, model, shared=how.shared),
+        "all energies": resized(everything, needed, model),
+        "energies of the targets": sized(single, where, model),
+        "best index": sized(best_index(wanted, model, shared=how.shared), where, model),
         "slices": divide(where, model, how)[1],
     }
     tables = {name: usual_table(one, where, model) for name, one in steps.items()}
-    return single, compare({**tables, "discs of their own": proposed}, base="energies of the targets")
+    return steps["energies of the targets"], compare(
+        {**tables, "discs of their own": proposed}, base="energies of the targets"
+    )
 
 # %% ../../nbs/plan/04_proposal.ipynb #c2f4a811
 LARGER = 4  # times the pilots' events, of which the worth is told
@@ -806,6 +853,7 @@ def propose(pointings: Pointings, model: CostModel, usual: UsualProduction, *, h
     Parameters
     ----------
     pointings : Pointings
+        As from `with_a_price`.
     model : CostModel
     usual : UsualProduction
         What it is compared with.
@@ -819,15 +867,14 @@ def propose(pointings: Pointings, model: CostModel, usual: UsualProduction, *, h
     ProdconfError
         If nothing is known, or an argument is out of range.
     """
-    priced = with_a_price(pointings, model, how)
-    where, proposed = divide(priced, model, how)
-    plain, larger = (resized(proposed, where.wanted(factor), model) for factor in (None, float(LARGER)))
+    where, proposed = divide(pointings, model, how)
+    plain, larger = (sized(proposed, where, model, factor) for factor in (None, float(LARGER)))
     table, jobs = slice_table(proposed, where, _run_settings(proposed, model, how))
     needed = hours_band(plain, where)
     table["uncertainty"] = needed.slices[np.nonzero(proposed.n_events > 0)]
     same = replace(usual, pointings=replace(usual.pointings, weak=where.weak))
     single, comparison = waterfall(same, model, how, table)
-    free = divide(priced, model, how.model_copy(update={"shared": False}))[1] if how.shared else proposed
+    free = divide(pointings, model, how.model_copy(update={"shared": False}))[1] if how.shared else proposed
     return Proposal(
         pointings=where,
         one_spectrum=single,
@@ -837,7 +884,7 @@ def propose(pointings: Pointings, model: CostModel, usual: UsualProduction, *, h
         jobs=jobs,
         undetermined=undetermined_slices(proposed, where),
         comparison=comparison,
-        floor_hours=least_hours(priced, model, proposed),
+        floor_hours=least_hours(where, model, proposed),
         needed=needed,
         larger_pilot_hours=float(larger.seconds.sum() / 3600),
         free_hours=float(free.seconds.sum() / 3600),

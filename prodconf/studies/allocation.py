@@ -20,13 +20,22 @@ from ..jobs.cost import CostModel, cost_entry, read_cost_model
 from ..plan.configuration import PlanConfiguration, Slicing
 from ..plan.main_job import limits_request, production_at, thrown_ranges
 from ..plan.pointings import places_of_pilots, production_ranges, target_bins
-from ..plan.proposal import Band, Pointings, divide, hours_band, least_hours, on_slices, pointings_of
+from prodconf.plan.proposal import (
+    Band,
+    Pointings,
+    divide,
+    hours_band,
+    least_hours,
+    on_slices,
+    pointings_of,
+    sized,
+    wanted_in,
+)
 from prodconf.plan.slices import (
     Allocation,
     Needs,
     best_uncertainties,
     require_times,
-    resized,
     scaled,
     spectrum,
 )
@@ -390,12 +399,12 @@ def _divided(pilots: StudyPilots, pointing: Pointings, model: CostModel, taken: 
     """Divide the energies, and spend the budget."""
     gamma: Any = None if taken.index == "free" else taken.index
     fitted, own = divide(pointing, model, Slicing(slices=taken.slices or 1, spectral_index=gamma, shared=False))
-    wanted, index = fitted.wanted(), pilots.configuration.spectral_index
-    estimate = resized(own, fitted.wanted(None), model)
+    wanted, index = wanted_in(own, fitted, model), pilots.configuration.spectral_index
+    estimate = sized(own, fitted, model, None)
     single = spectrum(pointing.wanted(), model, index=index)
-    single = resized(single, on_slices(pointing, single).wanted(), model)
+    single = sized(single, on_slices(pointing, single), model)
     hours = float(single.seconds.sum() / 3600), float(own.seconds.sum() / 3600)
-    floor, factors, best = least_hours(pointing, model, own), (1.0, 1.0), None
+    floor, factors, best = least_hours(fitted, model, own), (1.0, 1.0), None
     if taken.budget is not None:
         (single, before), (own, after) = (scaled(one, taken.budget) for one in (single, own))
         factors, best = (before, after), best_uncertainties(wanted, model, taken.budget)[1][0]
