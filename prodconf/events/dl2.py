@@ -711,14 +711,13 @@ class DL2File:
 
     @cached_property
     def runs(self) -> NDArray[np.int64]:
-        """Different runs in EVENTS, increasing."""
-        return np.unique(
-            np.concatenate([_run_changes(self._columns.run(block)) for block in self._columns.rows.blocks(1 << 18)])
-        )
+        """Different runs in EVENTS, increasing; FileError if they are more than the thrown events stand for."""
+        blocks = self._columns.rows.blocks(1 << 18)
+        return _require_runs(self, np.unique(np.concatenate([_run_changes(self._columns.run(b)) for b in blocks])))
 
     def remember_runs(self, runs: NDArray[np.int64]) -> None:
-        """Take the different runs in EVENTS from a pass over all rows, which saves another one."""
-        self.__dict__.setdefault("runs", runs)
+        """Take the different runs in EVENTS from a pass over all rows, which saves another one; may refuse them."""
+        self.__dict__.setdefault("runs", _require_runs(self, runs))
 
     @cached_property
     def _coverage(self) -> _Coverage:
@@ -799,14 +798,19 @@ def _cone_fraction(header: DL2Header, offset_max: float | None) -> float:
 
 def _fraction_of_runs(file: DL2File) -> float:
     """Return runs present / runs thrown."""
-    fraction = file.n_runs_present / file.n_runs_total
-    if fraction > 1.01:
+    return min(1.0, file.n_runs_present / file.n_runs_total)
+
+
+def _require_runs(file: DL2File, runs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Refuse more runs than were thrown: events per thrown shower, and all that follows, would be too many."""
+    if runs.size > 1.01 * file.n_runs_total:
+        per_run = file.n_showers_per_run * file.n_use
         raise FileError(
             file.path,
-            f"table EVENTS holds {file.n_runs_present} runs, more than the {file.n_runs_total:.4g} that"
-            ' RUNHEADER and SIMULATED EVENTS imply, so simulated_fraction="runs" cannot be used',
+            f"must not hold more runs in EVENTS than SIMULATED EVENTS counts, {file.n_runs_total:.4g} of {per_run} "
+            f"events, got {runs.size}",
         )
-    return min(1.0, fraction)
+    return runs
 
 # %% ../../nbs/events/08_dl2.ipynb #cf52ec30
 def _within(chunk: DL2Chunk, offset_max: float) -> DL2Chunk:

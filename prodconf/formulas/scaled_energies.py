@@ -133,6 +133,7 @@ class Morphing:
 
     def __init__(self, matrix: Matrix, log_threshold: Array, log_centres: Array) -> None:
         self.matrix, self.log_centres = matrix, log_centres
+        self._of_bin: dict[tuple[int, int, int], Matrix] = {}
         self.shift = _log_shifts(matrix, log_threshold)
         width = np.diff(log_centres)
         self.even = bool(width.size and np.ptp(width) < 1e-5 * width[0])
@@ -153,6 +154,7 @@ class Morphing:
     def apart(self) -> Morphing:
         """Return one that reads each stored weight by itself, one row for each, at the same energies."""
         other, size = copy(self), self.matrix.nnz
+        other._of_bin = {}
         shape = (size, self.matrix.shape[1])
         other.matrix = sparse.csr_matrix((np.ones(size), self.matrix.indices, np.arange(size + 1)), shape=shape)
         if other.even:
@@ -186,11 +188,17 @@ class Morphing:
 
     def _read_one(self, table: Array, j: int, power: int) -> Array:
         """Do the same for one bin among bins of any width."""
-        n, b = table.shape
+        key = int(j), power, table.shape[1]
+        if key not in self._of_bin:
+            self._of_bin[key] = self._cells_of(table.shape, j).power(power)
+        return self._of_bin[key] @ np.append(table.ravel(), np.nan)
+
+    def _cells_of(self, shape: tuple[int, ...], j: int) -> Matrix:
+        """Make the matrix for one bin among bins of any width."""
+        n, b = shape
         position = np.interp(
             self.log_centres[j] + self.shift, self.log_centres, np.arange(b), left=np.nan, right=np.nan
         )
         whole, share = _split(np.where(np.isfinite(position), position, 0.0))
         cell = np.where(np.isfinite(position), self.matrix.indices * b + whole, -1)
-        cells = _two_cells(self.matrix, cell, share, size=n * b + 1)
-        return cells.power(power) @ np.append(table.ravel(), np.nan)
+        return _two_cells(self.matrix, cell, share, size=n * b + 1)

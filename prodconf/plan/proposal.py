@@ -121,14 +121,26 @@ class Pointings:
         first, rows = next(iter(self.needs.values())), self.known
         if not rows.size:
             raise ArgumentError("needs must be known for one bin of one pointing at least, got none")
-        events = {n: _sized(one, factor)[rows] for n, one in self.needs.items()}
+        events = {n: _filled(_sized(one, factor), one)[rows] for n, one in self.needs.items()}
         angle = solid_angle(np.deg2rad(self.viewcone[rows]))
         disc = np.pi * self.radius[rows] ** 2
-        asked = first.events[rows] > 0
+        asked = next(iter(events.values())) > 0
         found = needs(first.edges, events, disc=np.where(asked, disc, 1.0), cone=np.where(asked, angle, 1.0))
         if self.ends is not None:
             found = thrown_over(found, tuple(end[rows] for end in self.ends))
         return replace(found, index=first.index, slope=first.slope[rows])
+
+
+def _filled(events: Array, one: PointNeeds) -> Array:
+    """Throw bins of a target of which the pilots say nothing at the density of their neighbours: no holes."""
+    share = one.etendue * integral(one.edges[:-1], one.edges[1:], one.index)
+    bins, filled = np.arange(events.shape[1]), events.copy()
+    for row in np.flatnonzero(one.blind.any(axis=1) & (events > 0).any(axis=1)):
+        some = events[row] > 0
+        density = np.exp(np.interp(bins, bins[some], np.log(events[row, some] / share[row, some])))
+        inside = one.blind[row] & np.isfinite(share[row])
+        filled[row, inside] = density[inside] * share[row, inside]
+    return filled
 
 
 def _sized(one: PointNeeds, factor: float | None) -> Array:
@@ -504,14 +516,14 @@ def pointings_of(
     choices = how.n_use or (min(p.n_use for p in bins.pilots),)
     confidence = target.confidence
 
-    worth = np.exp(weights.matrix @ np.log(np.maximum(bins.n_effective, 1e-9)))
-
     def at(radius: Array, viewcone: Array) -> Pointings:
         needs = {
             n: needs_at(bins, weights, ThrownRanges(*ends, radius, viewcone, n), confidence=confidence) for n in choices
         }
         thrown = _ends(next(iter(needs.values())), *ends)
         query = places.zenith, places.azimuth, places.nsb_level
+        first = next(iter(needs.values()))
+        worth = np.where(first.known, first.n_effective, np.inf)
         return Pointings(*query, radius, viewcone, needs, thrown, worth, fit=at)
 
     return at(**fine), at(**whole)
@@ -596,7 +608,7 @@ def wanted_in(allocation: Allocation, pointings: Pointings, model: CostModel, fa
     index, etendue = (_per_bin(first, values, n_bins, 1) for values in (first.index, first.etendue))
     one = with_uses({n: needs.at(pointings.known) for n, needs in pointings.needs.items()}, uses)
     thrown = first.events_per_bin(wanted.edges) / wanted.bend(index) * wanted.etendue / etendue
-    promised = one.promised(np.where(number >= 0, thrown, 0.0), number, factor=factor)
+    promised = _filled(one.promised(np.where(number >= 0, thrown, 0.0), number, factor=factor), one)
     return replace(wanted, events=dict.fromkeys(wanted.events, promised))
 
 

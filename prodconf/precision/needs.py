@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,14 @@ class PilotBins:
     threshold: Array | None = None
     scale: ArrayLike = 1.0
     between: float = 1 / 4
+    _readers: dict[int, tuple[GridWeights, _Reader]] = field(init=False, default_factory=dict, repr=False)
+
+    def reader(self, weights: GridWeights) -> _Reader:
+        """Return what reads the pilots at some pointings; made once for the weights that were asked for last."""
+        if id(weights) not in self._readers:
+            self._readers.clear()
+            self._readers[id(weights)] = weights, _Reader(self, weights.matrix)
+        return self._readers[id(weights)][1]
 
 
 def pilot_bins(pilots: Sequence[PilotStatistics], *, targets: BinTargets | None = None) -> PilotBins:
@@ -508,7 +516,7 @@ def needs_at(bins: PilotBins, weights: GridWeights, thrown: ThrownRanges, *, con
     ArgumentError
         If an argument is out of range, or the pilots cannot tell what other uses of a shower mean.
     """
-    reader = _Reader(bins, weights.matrix)
+    reader = bins.reader(weights)
     shape = (weights.matrix.shape[0], bins.edges.size - 1)
     disc = np.pi * np.broadcast_to(np.asarray(thrown.radius, dtype=np.float64), shape) ** 2
     cone = np.broadcast_to(np.asarray(thrown.viewcone, dtype=np.float64), shape)

@@ -65,8 +65,8 @@ class AllocationStudy:
     settings : StudySettings
         With the pilot, target, slices, index, cost model, confidence, radius and cone (of all slices), and the uses of
         a shower in the slice that takes the most time, that were taken.
-    wanted : Needs
-        Thrown events that the bins need for that.
+    wanted, usual : Needs
+        Thrown events that the bins need for that in the slices, and in one spectrum.
     today, proposed : Allocation
         One spectrum over all energies, and the slices; scaled to the budget, if there is one.
     today_index : float
@@ -90,6 +90,7 @@ class AllocationStudy:
 
     settings: StudySettings
     wanted: Needs
+    usual: Needs
     today: Allocation
     proposed: Allocation
     today_index: float
@@ -109,7 +110,8 @@ class AllocationStudy:
 
     def ratio(self, allocation: Allocation) -> Array:
         """Return the uncertainty over target that each bin reaches; NaN where nothing is asked."""
-        needed, thrown = needed_by(allocation, self.wanted), allocation.events_per_bin(self.edges)[0]
+        own = self.wanted if allocation is self.proposed else self.usual
+        needed, thrown = needed_by(allocation, own), allocation.events_per_bin(self.edges)[0]
         return np.sqrt(np.divide(needed, thrown, out=np.full(needed.shape, np.nan), where=needed > 0))
 
     @property
@@ -402,7 +404,8 @@ def _divided(pilots: StudyPilots, pointing: Pointings, model: CostModel, taken: 
     wanted, index = wanted_in(own, fitted, model), pilots.configuration.spectral_index
     estimate = sized(own, fitted, model, None)
     single = spectrum(pointing.wanted(), model, index=index)
-    single = sized(single, on_slices(pointing, single), model)
+    usual = wanted_in(single, on_slices(pointing, single), model)
+    single = resized(single, usual, model)
     hours = float(single.seconds.sum() / 3600), float(own.seconds.sum() / 3600)
     floor, factors, best = least_hours(fitted, model, own), (1.0, 1.0), None
     if taken.budget is not None:
@@ -418,6 +421,7 @@ def _divided(pilots: StudyPilots, pointing: Pointings, model: CostModel, taken: 
             n_use=int(own.n_use[0, own.seconds[0].argmax()]),
         ),
         wanted=wanted,
+        usual=usual,
         today=single,
         proposed=own,
         today_index=index,

@@ -108,8 +108,11 @@ def test_every_bin_gets_what_it_needs_on_the_disc_of_its_slice():
         share = integral(EDGES[:-1], EDGES[1:], gamma)[held] / integral(low, high, gamma)
         etendue = np.pi * radius[held].max() ** 2 * 2 * np.pi * (1 - np.cos(np.deg2rad(cone[held].max())))
         density = row["n_events_required"] * share / etendue
-        wanted = needed.sure[row["point"]][held] / needed.etendue[row["point"]][held]
-        np.testing.assert_allclose((density / wanted).min(), 1, rtol=1e-9)
+        sure, estimate = (
+            x[row["point"]][held] / needed.etendue[row["point"]][held] for x in (needed.sure, needed.events)
+        )
+        assert (density <= sure * (1 + 1e-9)).any()  # no more than with the error shared by all bins
+        assert (density > estimate).all()
 
 
 def test_storage_counts_uses_and_events_that_pass():

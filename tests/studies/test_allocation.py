@@ -13,9 +13,9 @@ from prodconf.core.drawing import to_svg
 from prodconf.core.errors import ProdconfError
 from prodconf.jobs.cost import CostModel, read_cost_model
 from prodconf.plan.configuration import Slicing
-from prodconf.plan.main_job import limits_request
-from prodconf.plan.pointings import places_of_table, production_ranges, target_bins
-from prodconf.plan.proposal import UsualProduction, pointings_of, propose
+from prodconf.plan.main_job import limits_request, production_at
+from prodconf.plan.pointings import places_of_pilots, places_of_table, production_ranges, target_bins
+from prodconf.plan.proposal import UsualProduction, divide, pointings_of, propose
 from prodconf.plan.slices import best_uncertainties, cheapest_slices, floor_seconds, scaled, spectrum
 from prodconf.precision.shower_reuse import ThrownSlices, recommend_uses, shower_reuse
 from prodconf.studies.allocation import allocation_study, needed_by
@@ -103,25 +103,36 @@ def test_totals_and_band_are_those_of_a_proposal_at_the_pointing(pilots, plain):
 @pytest.mark.parametrize("index", [None, "free", 1.3, 2.0])
 @pytest.mark.parametrize("slices", [None, 1, 2, 5, 8])
 def test_the_slices_are_those_of_a_direct_call(pilots, slices, index):
-    """The study leaves out bins beyond those with a target: nothing changes."""
+    """Divided anew for what its bins need in their slices, the study could not do better by more than a little."""
     study = allocation_study(pilots, StudySettings(slices=slices, index=index))
     gamma = None if index in (None, "free") else index
     model = pilots.inputs.cost
     other = cheapest_slices(study.wanted, model, slices=3 if slices is None else slices, index=gamma)
-    for name in (
-        "energy_min",
-        "energy_max",
-        "index",
-        "first",
-        "last",
-        "n_use",
-    ):  # events follow the spectrum in each bin
-        np.testing.assert_allclose(getattr(study.proposed, name), getattr(other, name), rtol=1e-9, err_msg=name)
-    assert study.today.seconds.sum() <= spectrum(study.wanted, model).seconds.sum() * (1 + 1e-9)  # on its own disc
-    assert study.floor_hours == pytest.approx(floor_seconds(study.wanted, model).sum() / 3600, rel=0.1)
+    hours = other.seconds.sum() / 3600
+    assert hours <= study.hours[1] * (1 + 1e-6)
+    assert study.hours[1] <= 1.05 * hours
+    assert study.proposed.energy_min[0, 0] == other.energy_min[0, 0]
+    if gamma is not None:
+        assert (study.proposed.index[study.proposed.n_events > 0] == gamma).all()
+    assert study.today.seconds.sum() == pytest.approx(spectrum(study.usual, model).seconds.sum(), rel=1e-9)
+    assert study.floor_hours == pytest.approx(floor_seconds(study.wanted, model).sum() / 3600, rel=0.3)
     assert study.floor_hours <= study.hours[1] * (1 + 1e-9)
     assert study.settings.index == ("free" if gamma is None else gamma)
     assert study.settings.slices == (slices or 3)
+
+
+@pytest.fixture(scope="module")
+def pointing(pilots):
+    """Return what the bins of the first pilot need, for a target and a number of uses."""
+
+    def at(target, n_use):
+        plan, one = plan_anew(pilots), evaluate(pilots, target=target)
+        how, request = Slicing(slices=8, n_use=(n_use,)), limits_request(pilots.configuration)
+        places = places_of_pilots([one], "nearest")
+        bins = target_bins([one], plan.pilots, places, how=how, request=request)
+        return pointings_of(bins, places, production_ranges(production_at(plan, places)), how=how)[0]
+
+    return at
 
 
 @settings(max_examples=5, deadline=None)
@@ -131,18 +142,18 @@ def test_the_slices_are_those_of_a_direct_call(pilots, slices, index):
     n_use=st.integers(1, 20),
     times=st.tuples(*[st.floats(1e-3, 1e3)] * 4),
 )
-def test_more_slices_never_cost_more(pilots, index, target, n_use, times):
+def test_more_slices_never_cost_more(pilots, pointing, index, target, n_use, times):
+    """On discs that do not share their guarantee with more slices."""
     names = ("seconds_per_shower", "seconds_per_tev", "seconds_per_event", "seconds_per_event_tev")
-    how = {
-        "index": index,
-        "target": target,
-        "n_use": n_use,
-        "cost": CostModel(**dict(zip(names, times, strict=True))),
-    }
-    hours = [allocation_study(pilots, StudySettings(slices=n, **how)).hours[1] for n in (1, 2, 4, 8)]
-    assert (np.diff(hours) <= 0.05 * np.array(hours[:-1])).all()  # the spectrum within bins is not searched over
-    free = allocation_study(pilots, StudySettings(slices=2, **(how | {"index": "free"}))).hours[1]
-    assert free <= hours[1] * 1.05
+    model, gamma = CostModel(**dict(zip(names, times, strict=True))), None if index == "free" else index
+
+    def hours(slices, gamma):
+        how = Slicing(slices=slices, spectral_index=gamma, shared=False)
+        return float(divide(pointing(target, n_use), model, how)[1].seconds.sum())
+
+    found = [hours(n, gamma) for n in (1, 2, 4, 8)]
+    assert (np.diff(found) <= 0.05 * np.array(found[:-1])).all()  # what more slices promise depends on what they throw
+    assert hours(2, None) <= found[1] * 1.05
 
 
 # ---------------------------------------------------------------- the study of statistics
@@ -199,8 +210,8 @@ def test_a_target_scales_like_a_budget(pilots):
 
 
 def test_every_bin_gets_what_it_needs(plain):
-    for one in (plain.today, plain.proposed):
-        needed = needed_by(one, plain.wanted)
+    for one, wanted in ((plain.today, plain.usual), (plain.proposed, plain.wanted)):
+        needed = needed_by(one, wanted)
         assert (one.events_per_bin(plain.edges)[0] >= needed * (1 - 1e-6)).all()
         np.testing.assert_array_equal(needed > 0, plain.wanted.asked[0])
 
