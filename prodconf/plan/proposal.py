@@ -626,14 +626,23 @@ def _tried(pointings: Pointings, model: CostModel, how: Slicing, factor: float |
     """Yield slices that were sought with the design effects of several discs, sized for those of their own."""
     own = pointings.wanted(factor)
     for where in _starts(pointings):
-        for _ in range(_ROUNDS):
-            wanted = _on_discs_of(own, where.wanted(factor))
-            found = cheapest_slices(wanted, model, slices=how.slices, index=how.spectral_index, shared=how.shared)
-            where = on_slices(pointings, found)
-            yield resized(found, where.wanted(factor), model)
+        wanted = _on_discs_of(own, where.wanted(factor))
+        fewest = how.slices if isinstance(how.spectral_index, tuple) else 1
+        for slices in range(fewest, how.slices + 1):
+            found = cheapest_slices(wanted, model, slices=slices, index=how.spectral_index, shared=how.shared)
+            yield _padded(sized(found, on_slices(pointings, found), model, factor), how.slices)
 
 
-_ROUNDS = 2
+def _padded(allocation: Allocation, slices: int) -> Allocation:
+    """Give an allocation empty columns, so that it has so many slices."""
+    empty = {"n_events": 0, "seconds": 0, "n_use": 0, "first": 0, "last": 0, "deciding_bin": -1}
+    added = ((0, 0), (0, slices - allocation.index.shape[1]))
+    return Allocation(
+        **{
+            one.name: np.pad(getattr(allocation, one.name), added, constant_values=empty.get(one.name, np.nan))
+            for one in fields(Allocation)
+        }
+    )
 
 
 def _starts(pointings: Pointings) -> tuple[Pointings, ...]:

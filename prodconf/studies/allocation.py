@@ -405,7 +405,7 @@ def _divided(pilots: StudyPilots, pointing: Pointings, model: CostModel, taken: 
     estimate = sized(own, fitted, model, None)
     single = spectrum(pointing.wanted(), model, index=index)
     usual = wanted_in(single, on_slices(pointing, single), model)
-    single = resized(single, usual, model)
+    single = sized(single, on_slices(pointing, single), model)
     hours = float(single.seconds.sum() / 3600), float(own.seconds.sum() / 3600)
     floor, factors, best = least_hours(fitted, model, own), (1.0, 1.0), None
     if taken.budget is not None:
