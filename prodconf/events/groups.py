@@ -9,15 +9,16 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.checks import require_path
 from ..core.errors import ArgumentError, FileError, ProdconfError
-from .reduced import FileInfo, FileOverview, read_overview
+from .reduced import FileInfo, FileOverview, first_showers, read_overview
 
 # %% auto #0
 __all__ = ['PilotPoint', 'same_place', 'parse_file_name', 'PilotGroup', 'group_files']
@@ -199,6 +200,11 @@ class _File:
     from_name: tuple[str, ...] = ()
     n_silent: int = 0
 
+    @cached_property
+    def showers(self) -> list[NDArray[np.float64]]:
+        """First showers of each simulation file; read where two files are in doubt only."""
+        return first_showers(self.path, len(self.overview.infos))
+
 # %% ../../nbs/events/06_groups.ipynb #9649ae72
 def _describe(path: Path, overview: FileOverview, from_names: bool) -> _File:
     """Sum up an event file."""
@@ -305,24 +311,58 @@ class PilotGroup:
 # %% ../../nbs/events/06_groups.ipynb #584ac2de
 def _copies(files: Sequence[_File]) -> tuple[list[_File], dict[Path, list[str]]]:
     """Part the files from those that repeat others; notes on the latter go by the file that holds their events."""
-    kept, notes, holders = list[_File](), dict[Path, list[str]](), dict[str, list[_File]]()
+    kept, notes, holders = list[_File](), dict[Path, list[str]](), dict[str | int, list[_Source]]()
     for one in files:
-        others = [other for source in sorted(one.sources) for other in holders.get(source, ()) if _alike(one, other)]
-        shared = sorted(one.sources & frozenset().union(*(other.sources for other in others)))
+        sources = [_Source(one, number) for number in range(len(one.overview.infos))]
+        shared = [(source, other) for source in sources if (other := source.held(holders)) is not None]
         if not shared:
             kept.append(one)
-            for source in one.sources:
-                holders.setdefault(source, []).append(one)
-        elif len(shared) == len(one.sources):
-            note = f"{one.path.name} was left out: {shared[0]} is in {others[0].path.name} as well"
-            notes.setdefault(others[0].path, []).append(note)
-        else:
-            raise FileError(
-                one.path,
-                f"shares {shared[0]}, but not all of its sources, with {others[0].path.name}; "
-                "its events would count twice",
-            )
+            for source in sources:
+                for mark in source.marks:
+                    holders.setdefault(mark, []).append(source)
+            continue
+        source, other = min(shared, key=lambda pair: pair[0].name)
+        holder = other.file.path
+        if len(shared) < len(sources):
+            rule = f"shares {source.name}, but not all of its sources, with {holder.name}; its events would count twice"
+            raise FileError(one.path, rule)
+        alias = "" if source.name == other.name else f", under the name {other.name}"
+        notes.setdefault(holder, []).append(
+            f"{one.path.name} was left out: {source.name} is in {holder.name} as well{alias}"
+        )
     return kept, notes
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One simulation file of an event file."""
+
+    file: _File
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Its name without the folder."""
+        return Path(self.file.overview.infos[self.number].file_name).name
+
+    @property
+    def marks(self) -> list[str | int]:
+        """What two copies have in common: a name, or a run number."""
+        run = self.file.overview.infos[self.number].run_number
+        return [self.name] if run is None else [self.name, run]
+
+    def held(self, holders: Mapping[str | int, Sequence[_Source]]) -> _Source | None:
+        """Return the same simulation among those known so far."""
+        candidates = (other for mark in self.marks for other in holders.get(mark, ()))
+        return next((other for other in candidates if _alike(self.file, other.file) and self.is_same(other)), None)
+
+    def is_same(self, other: _Source) -> bool:
+        """Say whether two sources have one name, or the same first showers."""
+        if self.name == other.name:
+            return True
+        mine, others = self.file.showers[self.number], other.file.showers[other.number]
+        n = min(mine.shape[1], others.shape[1])
+        return n > 0 and bool(np.allclose(mine[:, :n], others[:, :n], rtol=1e-6, atol=0))
 
 
 def _alike(one: _File, other: _File) -> bool:

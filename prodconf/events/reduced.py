@@ -27,7 +27,7 @@ from ..sky.shower_frame import angular_distance, core_distance
 
 # %% auto #0
 __all__ = ['EventChunk', 'Showers', 'Block', 'iterate', 'read_blocks', 'FileOverview', 'overview', 'read_overview',
-           'telescope_numbers', 'FileInfo', 'ReducedEventWriter']
+           'first_showers', 'telescope_numbers', 'FileInfo', 'ReducedEventWriter']
 
 # %% ../../nbs/events/03_reduced.ipynb #9f5c6966
 @dataclass(frozen=True)
@@ -782,6 +782,42 @@ def read_overview(path: str | os.PathLike[str]) -> FileOverview:
     (file,) = expand_files([path])
     with open_event_tables(file) as tables:
         return overview(tables)
+
+# %% ../../nbs/events/03_reduced.ipynb #5c1a77e1
+_FIRST = 100
+
+
+def first_showers(path: str | os.PathLike[str], n_sources: int) -> list[NDArray[np.float64]]:
+    """
+    Return the first showers of each simulation file of an event file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Event file.
+    n_sources : int
+        Simulation files it holds; reading ends when each has been met.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        Per simulation file number, energy (TeV) and core (m), shape (4, n), n at most 100 and 0 without showers.
+
+    Raises
+    ------
+    ProdconfError
+        If the file is unsound.
+    """
+    found: dict[int, NDArray[np.float64]] = {}
+    with open_event_tables(path) as tables:
+        for block in read_blocks(tables, TelescopeBook(), chunk=_WINDOW, infos=[]):
+            keys, showers = block.shower_keys(), block.showers()
+            for source in set(np.unique(keys >> 32).tolist()) - set(found):
+                at = np.flatnonzero(keys >> 32 == source)[:_FIRST]
+                found[source] = np.stack([keys[at] & 0xFFFF_FFFF, showers.energy[at], showers.x[at], showers.y[at]])
+            if len(found) == n_sources:
+                break
+    return [found.get(source, np.zeros((4, 0))) for source in range(n_sources)]
 
 # %% ../../nbs/events/03_reduced.ipynb #1bd0b8ab
 def telescope_numbers(path: str | os.PathLike[str]) -> dict[str, str]:

@@ -207,6 +207,44 @@ def test_of_two_generations_the_newer_stays(files):
     assert names(group) == ["new.hdf5"]
 
 
+def write_run(path, name, seed, **changes):
+    """Write a run whose showers depend on the seed."""
+    rng = np.random.default_rng(seed)
+    info = dataclasses.replace(POINT, file_name=name, **changes)
+    with ReducedEventWriter(path, telescopes=("LSTN-01",)) as writer:
+        number = np.arange(300)
+        writer.add_file(info)
+        place = {"x_core": rng.normal(size=300), "y_core": rng.normal(size=300), "azimuth": 30.0, "altitude": 70.0}
+        writer.add_showers(file_id=0, shower_id=number, event_id=number, energy=rng.uniform(0.1, 1, 300), **place)
+    return path
+
+
+def test_a_renamed_copy_counts_once_and_other_runs_of_one_number_do_not(tmp_path):
+    one = write_run(tmp_path / "a.hdf5", "run1", 1)
+    copy = write_run(tmp_path / "b.hdf5", "elsewhere/renamed", 1)
+    other_seed = write_run(tmp_path / "c.hdf5", "run1_b", 2)
+    other_number = write_run(tmp_path / "d.hdf5", "run2", 3, run_number=2)
+    (group,) = group_files([copy, one, other_seed, other_number])
+    assert names(group) == ["a.hdf5", "c.hdf5", "d.hdf5"]
+    assert group.notes == ["b.hdf5 was left out: renamed is in a.hdf5 as well, under the name run1"]
+    assert group.n_rows == 900
+
+
+def test_a_renamed_run_at_another_place_is_no_copy(tmp_path):
+    one = write_run(tmp_path / "a.hdf5", "run1", 1)
+    moved = write_run(tmp_path / "b.hdf5", "renamed", 1, nsb_level=0.84)
+    assert len(group_files([one, moved])) == 2
+
+
+def test_the_real_renamed_copy_counts_once(shared_data):
+    folder = shared_data / "cases" / "same_file_twice"
+    if not folder.is_dir():
+        pytest.skip("the sample cases are not here")
+    (group,) = group_files(sorted(folder.glob("*.hdf5")))
+    assert (len(group.files), group.n_rows, group.n_triggers) == (1, 12_000, 65)
+    assert len(group.notes) == 1
+
+
 # ---------------------------------------------------------------- mixtures
 
 
