@@ -258,7 +258,8 @@ def _made(
 ) -> tuple[Slices, tuple[Array, Array, Array]]:
     """Divide and simulate the productions of some toys: slices, and (r, b) promised, achieved, spread of the ratio."""
     known = truth.bins
-    _, divided = divide(planned.pointings, truth.cost, truth.how, factor=size)
+    apart = truth.how.model_copy(update={"shared": False})  # toys are productions of their own
+    _, divided = divide(planned.pointings, truth.cost, apart, factor=size)
     slices = _slices(truth, planned, divided)
     rates = truth.rates(slices, known.edges)
     made = _simulate(truth, slices, rates, known.edges, rng)

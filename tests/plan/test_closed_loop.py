@@ -26,7 +26,7 @@ def no_design_effect(patch):
 
 
 def fewer_events(patch):
-    patch.setattr(proposal.Pointings, "wanted", lambda self, factor=1.0: _times(wanted(self, factor), 0.8))
+    patch.setattr(proposal, "wanted_in", lambda *args, **how: _times(wanted(*args, **how), 0.8))
 
 
 def fewer_for_energy(patch):
@@ -63,7 +63,7 @@ def loss_ignored(patch):
     patch.setattr(pointings, "limits_along_energy", careless)
 
 
-design, wanted, bias = area._design_effect, proposal.Pointings.wanted, pilots.required_events_bias
+design, wanted, bias = area._design_effect, proposal.wanted_in, pilots.required_events_bias
 along, needs_at = pointings.limits_along_energy, proposal.needs_at
 
 

@@ -284,11 +284,10 @@ def test_a_plan_of_files(plan, run, tmp_path):
 
 def test_a_promise_that_is_not_kept_is_status_1(plan, run, tmp_path, monkeypatch):
     """A plan that is made too small must be found out."""
-    from prodconf.plan import validation as plan_validation
-    from prodconf.plan.proposal import Pointings
+    from prodconf.plan import proposal
 
-    wanted = Pointings.wanted
-    monkeypatch.setattr(plan_validation.Pointings, "wanted", lambda self, factor=1.0, **how: wanted(self, None, **how))
+    wanted = proposal.wanted_in
+    monkeypatch.setattr(proposal, "wanted_in", lambda *args: wanted(*args[:3], None))
     status, out, err = run("validate-plan", "-o", tmp_path / "out", "--toys", "30")
     assert status == 1
     assert err.startswith("prodconf: The plan does not keep its promise: all targets")
