@@ -26,8 +26,8 @@ from ..core.errors import ArgumentError, ProdconfError
 from .binomial import wilson_interval
 
 # %% auto #0
-__all__ = ['tail_count', 'loss_bound', 'minimum_triggers', 'TailSummary', 'needs_capacity', 'Verdict', 'TailLimit',
-           'SimulatedRange', 'CapacityError', 'tail_limit', 'survival']
+__all__ = ['tail_count', 'loss_bound', 'minimum_triggers', 'TailSummary', 'weighted_events', 'needs_capacity', 'Verdict',
+           'TailLimit', 'SimulatedRange', 'CapacityError', 'tail_limit', 'survival']
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #2dd28274
 def tail_count(n_events: float, share: float, probability: float) -> float:
@@ -180,8 +180,8 @@ class TailSummary:
         Shower that each kept event belongs to, if known.
     n_events : int
         Events of positive weight that were seen.
-    sum_weights : float
-        Sum of all weights.
+    sum_weights, sum_squares : float
+        Sums of all weights and of their squares.
 
     Raises
     ------
@@ -196,6 +196,7 @@ class TailSummary:
     labels: NDArray[np.int64] | None
     n_events: int
     sum_weights: float
+    sum_squares: float
 
     def __post_init__(self) -> None:
         _check_summary(self)
@@ -220,26 +221,36 @@ class TailSummary:
         kept = None if shower is None else shower[found]
         found = found[_order(side, array[found], weight[found], kept)[:capacity]]
         kept = None if shower is None else shower[found]
-        return cls(side, capacity, array[found], weight[found], kept, n_events, float(weight.sum()))
+        sums = float(weight.sum()), float((weight**2).sum())
+        return cls(side, capacity, array[found], weight[found], kept, n_events, *sums)
 
     def __add__(self, other: TailSummary) -> TailSummary:
         """Summary of both samples together."""
         return _merge(self, other) if isinstance(other, TailSummary) else NotImplemented
 
     def __eq__(self, other: object) -> bool:
-        """Whether both hold the same events and the same sum."""
+        """Whether both hold the same events and the same sums."""
         if not isinstance(other, TailSummary):
             return NotImplemented
         return (
             (self.side, self.capacity, self.n_events) == (other.side, other.capacity, other.n_events)
             and all(np.array_equal(getattr(self, k), getattr(other, k)) for k in ("values", "weights", "labels"))
             and math.isclose(self.sum_weights, other.sum_weights, rel_tol=_TIE)
+            and math.isclose(self.sum_squares, other.sum_squares, rel_tol=_TIE)
         )
 
     @cached_property
     def weight_beyond(self) -> Array:
         """Weight of the outermost 0, 1, 2, … kept events together."""
         return np.concatenate([[0.0], np.cumsum(self.weights)])
+
+    @cached_property
+    def _worths(self) -> Array:
+        """Effective number of events by the weights of the outermost 1, 2, … kept events."""
+        heaviest = np.maximum.accumulate(self.weights)
+        return weighted_events(
+            self.weight_beyond[1:], np.cumsum(self.weights**2), heaviest, self.sum_weights, self.sum_squares
+        )
 
     def design_effect(self, n_outermost: int) -> float:
         """
@@ -282,9 +293,11 @@ def _check_summary(summary: TailSummary) -> None:
     order = _order(summary.side, values, weights, labels)
     if not (np.array_equal(values[order], values) and np.array_equal(weights[order], weights)):
         raise ArgumentError("values must be sorted, most extreme first, ties by falling weight")
-    kept, total = summary.weight_beyond[-1], summary.sum_weights
-    if kept > total * (1 + _TIE) or (values.size == summary.n_events and not math.isclose(kept, total, rel_tol=_TIE)):
-        raise ArgumentError(f"sum_weights must be the sum over all events, got {total:g} where {kept:g} are kept")
+    for name, own in (("sum_weights", weights), ("sum_squares", weights**2)):
+        kept, total = float(own.sum()), getattr(summary, name)
+        whole = values.size == summary.n_events
+        if kept > total * (1 + _TIE) or (whole and not math.isclose(kept, total, rel_tol=_TIE)):
+            raise ArgumentError(f"{name} must be the sum over all events, got {total:g} where {kept:g} are kept")
 
 
 def _merge(one: TailSummary, other: TailSummary) -> TailSummary:
@@ -307,10 +320,35 @@ def _merge(one: TailSummary, other: TailSummary) -> TailSummary:
         None if labels is None else labels[order],
         one.n_events + other.n_events,
         one.sum_weights + other.sum_weights,
+        one.sum_squares + other.sum_squares,
     )
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #ba6b362a
 _FEWEST = 16  # events from which the effective number in a tail is estimated, at least
+
+
+def weighted_events(
+    tail: ArrayLike, squares: ArrayLike, heaviest: ArrayLike, total: float, total_squares: float
+) -> Array:
+    """
+    Equal events that would know the share of a tail as well as events of unequal weight do.
+
+    Parameters
+    ----------
+    tail, squares, heaviest : array_like, shape (n,)
+        Sum of the weights in the tail, of their squares, and the largest of them.
+    total, total_squares : float
+        Sums over the whole sample.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n,)
+        The number of events where all weights are equal.
+    """
+    weight, mean = np.asarray(tail, dtype=np.float64), total_squares / total
+    heaviness = np.maximum(np.divide(squares, weight), np.minimum(mean, heaviest))
+    share = weight / total
+    return total / ((1 - share) * heaviness + share * mean)
 
 
 def _rank(summary: TailSummary, share: float, *, below: bool = False) -> int:
@@ -321,10 +359,9 @@ def _rank(summary: TailSummary, share: float, *, below: bool = False) -> int:
     return int(np.searchsorted(beyond, allowed * (1 + _TIE), side="right"))
 
 
-def _effective_events(summary: TailSummary, n_beyond: int, design_effect: float) -> float:
-    """Effective number of events behind a cut with `n_beyond` events beyond it."""
-    tail = summary.weights[: max(n_beyond + 1, _FEWEST)]
-    return float(tail.sum() / (tail**2).sum() * summary.sum_weights) / design_effect
+def _effective_events(summary: TailSummary, n_beyond: ArrayLike) -> Array:
+    """Effective number of events, by their weights, behind cuts with `n_beyond` events beyond them."""
+    return summary._worths[np.minimum(np.maximum(n_beyond, _FEWEST - 1), summary.values.size - 1)]
 
 # %% ../../nbs/formulas/02_loss_tails.ipynb #24bb8cee
 @dataclass(frozen=True)
@@ -519,7 +556,7 @@ def _ranks(summary: TailSummary, request: _Request) -> _Ranks:
     fraction = request.loss_fraction
     sample = _rank(summary, fraction)
     _require_capacity(summary, max(sample + 1, _FEWEST), request)
-    n = _effective_events(summary, sample, request.design_effect)
+    n = float(_effective_events(summary, sample)) / request.design_effect
     levels = (request.confidence, 0.5 + request.interval / 2, 0.5 - request.interval / 2)
     sure, outer, inner = (tail_count(n, fraction, level) for level in levels)
     ranks = _Ranks(
@@ -711,8 +748,7 @@ def survival(
     if summary.n_events == 0:
         raise ArgumentError("summary must hold at least one trigger for a survival curve, got none")
     last = np.flatnonzero(np.append(np.diff(summary.values) != 0, True))
-    scaled = summary.weights / summary.sum_weights
-    fraction = np.minimum(np.cumsum(scaled)[last], 1.0)
-    n_effective = fraction / np.cumsum(scaled**2)[last]
+    fraction = np.minimum(summary.weight_beyond[last + 1] / summary.sum_weights, 1.0)
+    n_effective = _effective_events(summary, last)
     low, high = wilson_interval(fraction * n_effective, n_effective, level=level, design_effect=design_effect)
     return summary.values[last], fraction, low, high

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..core.checks import require_edges, require_finite, require_positive, require_probability
 from ..core.errors import ArgumentError
-from ..formulas.loss_tails import CapacityError, TailSummary, loss_bound
+from ..formulas.loss_tails import CapacityError, TailSummary, loss_bound, weighted_events
 
 Array = NDArray[np.float64]
 
@@ -303,14 +303,14 @@ def _union(rows: EventRows, cuts: dict[str, float], capacity: int, n_events: int
     return _Union(lost, near, max(1, sum(at)))
 
 
-def _effective(rows: EventRows, union: _Union, total: float) -> float:
+def _effective(rows: EventRows, union: _Union, total: float, total_squares: float) -> float:
     """Return the effective number of events behind some cuts."""
     few = union.lost.sum() < 16
     sample = rows.weight[union.near if few else union.lost]
     weight = rows.weight[union.near]
     shower = np.unique(rows.shower[union.near], return_inverse=True)[1]
     design = np.sum(np.bincount(shower, weights=weight) ** 2) / np.sum(weight**2)
-    return float(sample.sum() / (sample**2).sum() * total / design)
+    return float(weighted_events(sample.sum(), np.sum(sample**2), sample.max(), total, total_squares) / design)
 
 # %% ../../nbs/limits/01_tails.ipynb #21158d5e
 _PIECE = 1 << 16
@@ -386,6 +386,11 @@ class EventTails:
         return self._store.quantities
 
     @property
+    def sum_squares(self) -> float:
+        """Sum of the squared weights."""
+        return float(self.counts_squared.sum())
+
+    @property
     def events(self) -> EventRows:
         """All kept events, in an order that depends on nothing but the events."""
         return self._store.ordered()
@@ -435,7 +440,9 @@ class EventTails:
         rows = self._store.compact()
         rows = rows.take(_tie_order(rows, _inward(rows, quantity))[: self.capacity])
         kept = getattr(rows, quantity), rows.weight, rows.shower
-        return TailSummary(QUANTITIES[quantity], self.capacity, *kept, self.n_events, self.sum_weights)
+        return TailSummary(
+            QUANTITIES[quantity], self.capacity, *kept, self.n_events, self.sum_weights, self.sum_squares
+        )
 
     def joint_loss(
         self,
@@ -472,7 +479,8 @@ class EventTails:
         rows = self.events
         union = _union(rows, cuts, self.capacity, self.n_events)
         fraction = float(rows.weight[union.lost].sum() / self.sum_weights)
-        n_effective = _effective(rows, union, self.sum_weights) if cuts else float(self.n_events)
+        sums = self.sum_weights, self.sum_squares
+        n_effective = _effective(rows, union, *sums) if cuts else float(self.n_events)
         bound = _bound(n_effective, n_effective * fraction, union.n_cuts, confidence)
         return JointLoss(int(union.lost.sum()), self.n_events, fraction, bound, confidence, n_effective)
 

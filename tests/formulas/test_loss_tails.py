@@ -23,6 +23,7 @@ from prodconf.formulas.loss_tails import (
     survival,
     tail_count,
     tail_limit,
+    weighted_events,
 )
 
 VALUES = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([0.0, -0.0, 1.0, 1.0, 2.5]))
@@ -59,6 +60,7 @@ def test_equals_sorting_everything_and_adding_all_weights(events, side, capacity
     assert list(zip(summary.values.tolist(), summary.weights.tolist(), strict=True)) == expected
     assert summary.n_events == len(kept)
     assert summary.sum_weights == pytest.approx(math.fsum(weight for _, weight in kept), rel=1e-12)
+    assert summary.sum_squares == pytest.approx(math.fsum(weight**2 for _, weight in kept), rel=1e-12)
 
 
 @given(EVENTS, SIDES, st.integers(1, 20), st.data())
@@ -92,7 +94,7 @@ def test_unit_weights_are_no_weights():
     values = np.random.default_rng(1).normal(size=1000)
     plain = TailSummary.from_values(values, "lower", capacity=30)
     assert plain == TailSummary.from_values(values, "lower", capacity=30, weights=np.ones(1000))
-    assert plain.sum_weights == plain.n_events == 1000
+    assert plain.sum_weights == plain.sum_squares == plain.n_events == 1000
     assert plain == pickle.loads(pickle.dumps(plain))
     assert plain != TailSummary.from_values(values, "lower", capacity=31)
     assert plain != "a summary"
@@ -289,7 +291,7 @@ GOOD = TailSummary.from_values([3.0, 2.0, 1.0], "upper", capacity=2)
         (lambda: TailSummary.from_values([1], "upper", capacity=2.5), "capacity must be a whole number of at least 1"),
         (lambda: GOOD + TailSummary.from_values([1], "lower", capacity=2), "one side and one capacity"),
         (lambda: GOOD + TailSummary.from_values([1], "upper", capacity=3), "one side and one capacity"),
-        (lambda: TailSummary("upper", 2, [1.0, 2.0], [1.0, 1.0], None, 3, 3.0), "must be sorted"),
+        (lambda: TailSummary("upper", 2, [1.0, 2.0], [1.0, 1.0], None, 3, 3.0, 3.0), "must be sorted"),
         (lambda: TailSummary.from_values([1.0], "upper", capacity=2, labels=[0.5]), "labels must be 1 whole numbers"),
         (
             lambda: (
@@ -298,8 +300,9 @@ GOOD = TailSummary.from_values([3.0, 2.0, 1.0], "upper", capacity=2)
             ),
             "both have labels",
         ),
-        (lambda: TailSummary("upper", 2, [1.0], [1.0], None, 3, 3.0), "values must be the 2 kept"),
-        (lambda: TailSummary("upper", 2, [1.0], [1.0], None, 1, 3.0), "sum over all events"),
+        (lambda: TailSummary("upper", 2, [1.0], [1.0], None, 3, 3.0, 3.0), "values must be the 2 kept"),
+        (lambda: TailSummary("upper", 2, [1.0], [1.0], None, 1, 3.0, 1.0), "sum_weights must be the sum over all"),
+        (lambda: TailSummary("upper", 2, [1.0], [1.0], None, 1, 1.0, 3.0), "sum_squares must be the sum over all"),
         (lambda: tail_limit(TailSummary.from_values([], "upper", capacity=2), 0.1), "at least one trigger"),
         (lambda: survival(TailSummary.from_values([], "upper", capacity=2)), "at least one trigger"),
         (lambda: tail_limit(GOOD, -0.1), "loss_fraction must lie in"),
@@ -340,6 +343,50 @@ def test_guarantee_holds_for_weights_and_whole_showers(kind, n_toys):
         found = tail_limit(summary, fraction, design_effect=effect)
         broken.append(found.guaranteed**power > max(found.loss_bound, fraction))
     assert np.mean(broken) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / n_toys)
+
+
+def heavy_tailed(kind, rng, n):
+    """Weights of density w^-3 from 1 to 100, and values: independent of them, or the weight itself."""
+    weights = 1 / np.sqrt(1 - rng.random(n) * (1 - 1e-4))
+    if kind == "independent":
+        return rng.random(n), weights
+    return weights, weights
+
+
+@pytest.mark.parametrize("n_toys", [200, pytest.param(2000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kind", ["independent", "the weight itself"])
+@pytest.mark.parametrize("fraction", [0.005, 0.2])
+def test_guarantee_and_interval_hold_where_few_heavy_events_carry_the_total(kind, fraction, n_toys):
+    """A tail that holds none of the heavy events knows from the whole that it might have."""
+    rng, broken, covers = np.random.default_rng(33), [], []
+    for _ in range(n_toys):
+        values, weights = heavy_tailed(kind, rng, 5000)
+        found = tail_limit(TailSummary.from_values(values, "lower", capacity=5000, weights=weights), fraction)
+        cuts = np.array([found.guaranteed, max(found.interval_low, 1e-9), min(found.interval_high, 1e9)])
+        sure, low, high = cuts if kind == "independent" else (1 - 1 / cuts) / 0.99
+        broken.append(sure > max(fraction, found.loss_bound))
+        covers.append(low <= fraction <= high)
+    error = np.sqrt(0.05 * 0.95 / n_toys)
+    assert np.mean(broken) <= 0.05 + 3 * error
+    assert np.mean(covers) >= 0.95 - 3 * error
+
+
+def test_weighted_events_are_worth_what_the_variance_of_the_share_says():
+    """Drawn Poisson numbers of events of two weights inside and outside: var(share) = p (1 - p) / n."""
+    rng, mean = np.random.default_rng(3), np.array([[300, 30], [3000, 300]])
+    weight = np.array([1.0, 4.0])
+    drawn = rng.poisson(mean, size=(40_000, 2, 2))
+    tail, rest = (drawn @ weight).T
+    p = (mean @ weight)[0] / (mean @ weight).sum()
+    sums, squares = mean @ weight, mean @ weight**2
+    found = weighted_events(sums[0], squares[0], 4.0, sums.sum(), squares.sum())
+    assert found == pytest.approx(p * (1 - p) / np.var(tail / (tail + rest)), rel=0.03)
+    assert weighted_events(7.0, 7.0, 1.0, 300.0, 300.0) == 300
+    # Light events alone: the tail might hold heavy ones if one of them is seen, and else only the total has them.
+    lucky = weighted_events(sums[0], sums[0], 4.0, sums.sum(), squares.sum())
+    light = weighted_events(sums[0], sums[0], 1.0, sums.sum(), squares.sum())
+    assert lucky == pytest.approx(sums.sum() ** 2 / squares.sum())
+    assert sums.sum() / light == pytest.approx(1 - p + p * squares.sum() / sums.sum())
 
 
 # ---------------------------------------------------------------- many depths at once, and the way around the search

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import pickle
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from prodconf.events.sub_arrays import SubArray, read_sub_arrays
 from prodconf.formulas.loss_tails import CapacityError, TailSummary, Verdict, tail_limit
 from prodconf.limits import pilots as module
 from prodconf.limits.pilots import FileSummary, LimitRequest, PilotLimits, limits_of, pilot_limits, summarise_files
-from prodconf.limits.tails import EventTails
+from prodconf.limits.tails import QUANTITIES, EventTails
 from prodconf.toys.models import Throw, ToyModel, simulate, union_loss
 
 TELESCOPES = ("LSTN-01", "LSTN-02", "MSTN-01", "MSTN-02", "MSTN-03")
@@ -432,14 +433,15 @@ def anchor_triggers(rng: np.random.Generator, n: int):
     return energy, radius, np.degrees(np.arccos(1 - versine))
 
 
-def anchor_losses(limits: dict[str, float]) -> dict[str, float]:
-    """True share of the triggers beyond each of some cuts."""
-    low, knee, high = 0.003, 0.03, 330.0
-    total = (knee - low) / knee**2 + 1 / knee - 1 / high
+def anchor_losses(limits: dict[str, float], index: float = 2.0) -> dict[str, float]:
+    """True share of the triggers, of a spectrum of another index, beyond each of some cuts."""
+    low, knee, high, rise = 0.003, 0.03, 330.0, 3 - index
+    below = (knee**rise - low**rise) / rise / knee**2
+    total = below + (knee ** (1 - index) - high ** (1 - index)) / (index - 1)
     edge, mu = np.exp(-((1000 / 350) ** 2)), 1 - np.cos(np.radians(3))
     rim = np.exp(-(1 - np.cos(np.radians(8))) / mu)
     return {
-        "energy": (limits["energy"] - low) / knee**2 / total,
+        "energy": (limits["energy"] ** rise - low**rise) / rise / knee**2 / total,
         "radius": (np.exp(-((limits["radius"] / 350) ** 2)) - edge) / (1 - edge),
         "viewcone": (np.exp(-(1 - np.cos(np.radians(limits["viewcone"]))) / mu) - rim) / (1 - rim),
     }
@@ -447,11 +449,12 @@ def anchor_losses(limits: dict[str, float]) -> dict[str, float]:
 
 def anchor_limits(rng: np.random.Generator, n: int, **arguments) -> PilotLimits:
     """Limits of one toy sample of the anchor."""
-    capacity = LimitRequest(**arguments).capacity(n)
-    tails = EventTails(capacity=capacity)
-    tails.add(*anchor_triggers(rng, n), shower=np.arange(n))
+    request, triggers = LimitRequest(**arguments), anchor_triggers(rng, n)
+    weight = None if request.index is None else triggers[0] ** (2.0 - request.index)
+    tails = EventTails(capacity=(1 if weight is None else 3) * request.capacity(n))
+    tails.add(*triggers, weight=weight, shower=np.arange(n))
     summary = FileSummary({"all": tails}, ("T",), n_simulated=n, n_triggered=n)
-    return limits_of(PilotGroup(ANCHOR_POINT, [Path("toy")]), summary, EVERYTHING, LimitRequest(**arguments)).pilots[0]
+    return limits_of(PilotGroup(ANCHOR_POINT, [Path("toy")]), summary, EVERYTHING, request).pilots[0]
 
 
 def test_the_anchor_lies_in_the_interval_and_the_union_is_counted():
@@ -495,6 +498,29 @@ def test_guarantee_coverage_and_union_in_many_toys(n_toys):
     assert np.mean(joint) == pytest.approx(union_loss(f), rel=0.01)
 
 
+@pytest.mark.parametrize("n_toys", [200, pytest.param(2000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("index", "f"), [(1.5, 0.002), (1.5, 0.01), (2.6, 0.01)])
+def test_the_guarantee_holds_for_a_spectrum_that_was_not_thrown(index, f, n_toys):
+    """10 000 triggers of E^-2; of index 1.5 a few heavy ones carry a good part of all weight."""
+    rng = np.random.default_rng(15)
+    beyond, covers, held = [], [], []
+    for _ in range(n_toys):
+        limits = anchor_limits(rng, 10_000, loss_fraction=f, index=index)
+        records = {name: getattr(limits, name) for name in QUANTITIES}
+        lost = {
+            end: anchor_losses({name: getattr(one, end) for name, one in records.items()}, index)
+            for end in ("value", "guaranteed", "interval_low", "interval_high")
+        }
+        beyond.append([lost["guaranteed"][name] > max(f, one.loss_bound) for name, one in records.items()])
+        covers.append([(lost["interval_low"][name] - f) * (lost["interval_high"][name] - f) <= 0 for name in records])
+        joints = {"value": limits.joint, "guaranteed": limits.joint_guaranteed}
+        held.append([1 - math.prod(1 - x for x in lost[end].values()) <= one.bound for end, one in joints.items()])
+    error = np.sqrt(0.05 * 0.95 / n_toys)
+    assert (np.mean(beyond, axis=0) <= 0.05 + 3 * error).all()
+    assert (np.mean(covers, axis=0) >= 0.95 - 3 * error).all()
+    assert (np.mean(held, axis=0) >= 0.95 - 3 * error).all()
+
+
 def test_the_coverage_of_the_interval_is_within_a_percent_and_a_half():
     """
     Exactly, without toys: the true limit lies in the interval if the number of events beyond it, a binomial number,
@@ -504,7 +530,7 @@ def test_the_coverage_of_the_interval_is_within_a_percent_and_a_half():
     for f, beyond in itertools.product((1e-3, 2e-3, 1e-2), np.geomspace(20, 3000, 12)):
         n = int(beyond / f)
         capacity = LimitRequest(loss_fraction=f).capacity(n)
-        ranks = TailSummary("lower", capacity, np.arange(1.0, capacity + 1), np.ones(capacity), None, n, n)
+        ranks = TailSummary("lower", capacity, np.arange(1.0, capacity + 1), np.ones(capacity), None, n, n, n)
         limit = tail_limit(ranks, f)
         # Event number r (from 1) lies below the truth if at least r events do.
         coverage.append(stats.binom.cdf(limit.interval_high - 1, n, f) - stats.binom.cdf(limit.interval_low - 1, n, f))
