@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.checks import require_whole
-from ..core.errors import FileError, ProdconfError
+from ..core.errors import FileError, ProdconfError, ProdconfWarning
 from ..core.files import expand_files
 from ._shower_join import SEVERAL, EventIds, is_increasing, join_rows, pack
 from .sub_arrays import TelescopeBook, pad_masks
@@ -206,6 +207,22 @@ def _read_triggers(rows: Rows, book: TelescopeBook) -> _Triggers:
     row = np.arange(rows.start, rows.start + len(altitude))
     return _Triggers(_ids(rows), azimuth, altitude, masks, row, np.zeros(len(row), dtype=bool))
 
+
+def _without_telescopes(triggers: _Triggers) -> list[int]:
+    """Return the rows of triggers whose list names no telescope."""
+    return triggers.row[~triggers.masks.any(axis=1)].tolist()
+
+
+def _warn_of_lists(table: EventTable, rows: set[int]) -> None:
+    """Say which triggers name no telescope."""
+    if rows:
+        warnings.warn(
+            f"{table.path}: table {table.name}: {len(rows)} of {table.n_rows} triggers list no telescope "
+            f"(the first is row {min(rows)}); they count for no sub-array",
+            ProdconfWarning,
+            stacklevel=2,
+        )
+
 # %% ../../nbs/events/03_reduced.ipynb #0d334b8f
 class _TriggerStream:
     """The triggers of one table, in a window along the showers where both are sorted, else all of them."""
@@ -216,6 +233,7 @@ class _TriggerStream:
         self._read = 0
         self._held = _no_triggers()
         self._last = (-1, -1, -1)
+        self._without = set[int]()
         self._moving = self._n > window and self._is_sorted()
         if not self._moving:
             self._hold_all()
@@ -224,7 +242,9 @@ class _TriggerStream:
         """Read the next window."""
         assert self._table is not None
         stop = min(self._read + self._window, self._n)
-        self._held = self._held.join(_read_triggers(self._table.read(self._read, stop), self._book))
+        read = _read_triggers(self._table.read(self._read, stop), self._book)
+        self._without.update(_without_telescopes(read))
+        self._held = self._held.join(read)
         self._read = stop
 
     def _is_sorted(self) -> bool:
@@ -294,6 +314,8 @@ class _TriggerStream:
         while self._read < self._n:
             self._load()
         self._refuse(~self._held.matched, "has no row in SHOWERS")
+        if self._table is not None:
+            _warn_of_lists(self._table, self._without)
 
 # %% ../../nbs/events/03_reduced.ipynb #1b6de66c
 _INFO_UNITS = {
@@ -513,6 +535,7 @@ class _OldTriggers:
         self.keys = np.concatenate([np.zeros(0, dtype=np.int64), *pieces])
         self.order: NDArray[np.int64] | None = None
         self.matched = np.zeros(len(self.keys), dtype=bool)
+        self.without = set[int]()
 
     def assign(self, sources: _Sources) -> None:
         """Make keys (source, shower) of the numbers."""
@@ -547,7 +570,9 @@ class _OldTriggers:
         rule = f"must be below {self._lists.n_rows}"
         rows.require("telescope_list_index", rule, index < self._lists.n_rows, index, at)
         ids = EventIds(keys >> 32, keys & 0xFFFF_FFFF, np.zeros_like(keys))
-        return _Triggers(ids, azimuth, altitude, self._masks(index), which, np.ones(len(which), dtype=bool))
+        found = _Triggers(ids, azimuth, altitude, self._masks(index), which, np.ones(len(which), dtype=bool))
+        self.without.update(_without_telescopes(found))
+        return found
 
     def _masks(self, index: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Return the masks of some lists of telescope numbers."""
@@ -664,6 +689,7 @@ def _old_joined(one: _OldSet, book: TelescopeBook, *, chunk: int, first: int) ->
     if not held.matched.all():
         number = int(held.keys[np.argmin(held.matched)]) & 0xFFFF_FFFF
         raise held.table.error(f"has no shower of that number, got {number}", "triggered_id")
+    _warn_of_lists(held.table, held.without)
 
 # %% ../../nbs/events/03_reduced.ipynb #6a76c994
 def iterate(
@@ -844,7 +870,7 @@ def telescope_numbers(path: str | os.PathLike[str]) -> dict[str, str]:
         for table in tables.tables.values():
             for rows in table.pieces(_WINDOW) if column in table.columns else ():
                 pair = [rows.texts(name) for name in ("telescope_list", column)]
-                for names, numbers_ in set(zip(*(values.tolist() for values in pair), strict=True)):
+                for names, numbers_ in set(zip(*(values.tolist() for values in pair), strict=True)) - {(b"", b"")}:
                     split = [text.decode("utf-8", "replace").replace(" ", "").split(",") for text in (numbers_, names)]
                     if len(split[0]) != len(split[1]):
                         raise table.error("lists other telescopes than telescope_list", column)

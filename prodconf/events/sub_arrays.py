@@ -246,6 +246,8 @@ def pad_masks(masks: NDArray[np.uint64], n_words: int) -> NDArray[np.uint64]:
 # %% ../../nbs/events/02_sub_arrays.ipynb #66832f29
 def _split(texts: list[bytes]) -> tuple[list[str], NDArray[np.int64]]:
     """Return the names in comma-separated lists side by side, and the number of names of each."""
+    if not texts:
+        return [], np.zeros(0, dtype=np.int64)
     try:
         names = b",".join(texts).decode("ascii").replace(" ", "").split(",")
     except UnicodeDecodeError as error:
@@ -296,16 +298,17 @@ class TelescopeBook:
         Raises
         ------
         ArgumentError
-            If a list is empty or is not text.
+            If a list has a gap or is not text. An empty one names no telescope: its mask is empty.
         """
         array = np.asarray(texts, dtype=np.bytes_)
         if not len(array):
             return np.zeros((0, self.n_words), dtype=np.uint64)
         patterns, first, inverse = np.unique(array, return_index=True, return_inverse=True)
         order = np.argsort(first)
+        order = order[[bool(text.strip()) for text in patterns[order].tolist()]]
         names, lengths = _split(patterns[order].tolist())
         bits = self.bits(names)
-        masks = np.empty((len(order), self.n_words), dtype=np.uint64)
+        masks = np.zeros((len(patterns), self.n_words), dtype=np.uint64)
         masks[order] = _group_masks(bits, lengths, self.n_words)
         return masks[inverse.ravel()]
 
@@ -316,20 +319,21 @@ class TelescopeBook:
         Raises
         ------
         ArgumentError
-            If a list is empty, or holds no numbers of telescopes.
+            If a list does not hold numbers of telescopes. An empty one names none: its mask is empty.
         """
         lengths = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
-        if not lengths.all():
-            raise ArgumentError(f"telescope list must name telescopes, entry {int(np.argmin(lengths))} is empty")
-        if not len(lengths):
-            return np.zeros((0, self.n_words), dtype=np.uint64)
+        named = lengths > 0
+        if not named.any():
+            return np.zeros((len(lengths), self.n_words), dtype=np.uint64)
         distinct, first, inverse = np.unique(np.concatenate(list(lists)), return_index=True, return_inverse=True)
         low, high = int(distinct[0]), int(distinct[-1])
         if distinct.dtype.kind not in "iu" or high - low > 1 << 16:
             raise ArgumentError(f"telescope list must hold numbers of telescopes, got {low} and {high}")
         order, bits = np.argsort(first), np.empty(len(distinct), dtype=np.int64)
         bits[order] = self.bits([str(number) for number in distinct[order]])
-        return _group_masks(bits[inverse.ravel()], lengths, self.n_words)
+        masks = np.zeros((len(lengths), self.n_words), dtype=np.uint64)
+        masks[named] = _group_masks(bits[inverse.ravel()], lengths[named], self.n_words)
+        return masks
 
 # %% ../../nbs/events/02_sub_arrays.ipynb #2669863f
 def texts_of(masks: NDArray[np.uint64], names: Sequence[str]) -> NDArray[np.bytes_]:

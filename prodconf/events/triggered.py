@@ -405,12 +405,13 @@ def _stored_blocks(stored: Path, path: Path, blocks: Sequence[_Block], telescope
 
 def _kept_blocks(path: Path, stored: Path, checksum: str, state: list[int], chunk: int) -> Iterator[EventChunk]:
     """Yield the events of an event file and keep them."""
-    keeper = _Keeper(stored, str(path))
+    keeper, whole = _Keeper(stored, str(path)), True
     try:
         for block in iterate(path, chunk=chunk):
             keeper.add(block)
+            whole &= bool(block.masks.any(axis=1).all())
             yield block
-        if _state(path) == state:
+        if whole and _state(path) == state:
             keeper.finish(checksum)
     finally:
         keeper.discard()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from astropy.table import QTable
 
-from prodconf.core.errors import ProdconfError
+from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.events import _crash_guard as file_trials
 from prodconf.events import tables as event_tables
 from prodconf.events._shower_join import EventIds, join_rows, pack
@@ -21,9 +21,11 @@ from prodconf.events.reduced import (
     ReducedEventWriter,
     iterate,
     read_overview,
+    telescope_numbers,
 )
 from prodconf.events.report import inspect_file
-from prodconf.events.sub_arrays import TelescopeBook, mask_of, texts_of
+from prodconf.events.sub_arrays import SubArray, TelescopeBook, mask_of, texts_of
+from prodconf.events.triggered import triggered_blocks
 
 TELESCOPES = [f"MSTN-{number:02d}" for number in range(1, 71)]  # more than one word of bits
 KEYS = ("file_id", "shower_id", "event_id")
@@ -423,7 +425,7 @@ BAD = [
     (spoil("SHOWERS", "file_id", 9), "SHOWERS: column file_id: 9 is not in FILE_INFO"),
     (spoil("TRIGGERS", "array_altitude", 100.0), "TRIGGERS: column array_altitude"),
     (spoil("TRIGGERS", "array_azimuth", np.nan), "TRIGGERS: column array_azimuth: must be finite"),
-    (spoil("TRIGGERS", "telescope_list", b""), "TRIGGERS: column telescope_list"),
+    (spoil("TRIGGERS", "telescope_list", b"LSTN-01,,LSTN-02"), "TRIGGERS: column telescope_list"),
     (spoil("TRIGGERS", "telescope_list", b"\xff"), "TRIGGERS: column telescope_list"),
     (spoil("TRIGGERS", "event_id", 1), "TRIGGERS: row 5 .* has no row in SHOWERS"),
     (spoil("FILE_INFO", "file_id", 0, row=1), "FILE_INFO: column file_id: must name each file once"),
@@ -757,3 +759,60 @@ def test_copy_of_a_sample_under_another_name(shared_data, tmp_path):
     path = tmp_path / "events.dat"
     shutil.copy(shared_data / "reduced_events/gamma_diffuse_za20deg_v0.34.hdf5", path)
     assert inspect_file(path).n_triggers == 13
+
+
+# ---------------------------------------------------------------- triggers that list no telescope
+
+
+def with_empty_lists(path, rows):
+    """Write 8 triggers of two telescopes, some of which list none."""
+    number = np.arange(8)
+    with ReducedEventWriter(path, telescopes=("LSTN-01", "LSTN-02")) as writer:
+        writer.add_file(FileInfo("run1", 0, 1, 1, -2.0, 0.03, 3.0, 0.0, 4.0, 0.0, 900.0, 20.0, 0.0, 0.24))
+        key = {"file_id": 0, "shower_id": number, "event_id": number}
+        writer.add_showers(**key, energy=0.1, x_core=1.0, y_core=2.0, azimuth=0.0, altitude=70.0)
+        writer.add_triggers(**key, array_azimuth=0.0, array_altitude=70.0, masks=np.full((8, 1), 3, dtype=np.uint64))
+    with h5py.File(path, "r+") as file:
+        stored = file["TRIGGERS"][:]
+        for column in ("telescope_list", "telescope_list_common_id"):
+            stored[column][rows] = b""
+        file["TRIGGERS"][:] = stored
+    return path
+
+
+@pytest.mark.parametrize("chunk", [3, 100])
+@pytest.mark.parametrize("rows", [[0], [2, 7], list(range(8))])
+def test_a_trigger_without_telescopes_counts_for_no_sub_array(tmp_path, rows, chunk):
+    path = with_empty_lists(tmp_path / "a.hdf5", rows)
+    words = rf"table TRIGGERS: {len(rows)} of 8 triggers list no telescope \(the first is row {rows[0]}\)"
+    with pytest.warns(ProdconfWarning, match=words) as told:
+        chunks = list(iterate(path, chunk=chunk))
+    assert len(told) == 1
+    selected = [SubArray("all").selector(one.telescopes)(one.masks) for one in chunks]
+    assert np.flatnonzero(~np.concatenate(selected)).tolist() == rows
+
+
+def test_a_file_with_such_triggers_is_not_kept(tmp_path):
+    path = with_empty_lists(tmp_path / "a.hdf5", [1])
+    for _ in range(2):
+        with pytest.warns(ProdconfWarning, match="row 1"):
+            assert sum(len(one.energy) for one in triggered_blocks(path, cache=tmp_path / "cache")) == 8
+    assert telescope_numbers(path) == {"1": "LSTN-01", "2": "LSTN-02"}
+
+
+def test_lists_of_numbers_may_be_empty():
+    book = TelescopeBook()
+    lists = [np.array([7, 8]), np.array([], dtype=np.int64), np.array([8])]
+    assert book.from_lists(lists).ravel().tolist() == [3, 0, 2]
+    assert book.from_lists(lists[1:2]).tolist() == [[0]]
+
+
+def test_the_real_file_with_empty_lists_is_read(shared_data):
+    path = shared_data / "cases" / "empty_trigger_list" / "mixed.hdf5"
+    if not path.is_file():
+        pytest.skip("the sample cases are not here")
+    with h5py.File(path) as file:
+        listed = file["TRIGGERS"]["telescope_list"] != b""
+    with pytest.warns(ProdconfWarning, match=rf"{(~listed).sum()} of {len(listed)} triggers list no telescope"):
+        chunks = list(iterate(path))
+    assert sum(np.count_nonzero(one.masks.any(axis=1)) for one in chunks) == listed.sum()
