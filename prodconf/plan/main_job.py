@@ -51,6 +51,7 @@ from prodconf.plan.pointings import (
 )
 from .proposal import Proposal, UsualProduction, pointings_of, propose, shared_slices, with_a_price
 from .report import render_report
+from .slices import BOUNDS
 from .summary import ProductionPlan, statistics_table
 from ..precision.counts import EventCounts
 from ..precision.pilots import PilotStatistics, Requirement, pilot_statistics, requirement
@@ -431,7 +432,20 @@ def _proposal(
         return None, (*notes, "no proposal: no pilot can carry a price", *map(str, thrown.weak))
     low, high = np.array([file.energy_range for file, _ in inputs.files]).T[:, np.asarray(rows["n_events_pilot"])]
     usually = UsualProduction(usual, (low, high), configuration.spectral_index)
-    return propose(thrown, inputs.cost, usually, how=how), notes
+    proposal = propose(thrown, inputs.cost, usually, how=how)
+    return proposal, (*notes, *_ends_of_search(proposal, how))
+
+
+def _ends_of_search(proposal: Proposal, how: Slicing) -> list[str]:
+    """Say which slices have an index at the end of what is searched."""
+    if how.spectral_index is not None:
+        return []
+    table = proposal.slices
+    ends = [np.isclose(table["spectral_index"], end) for end in BOUNDS]
+    found = {(int(row["slice"]) + 1, round(float(row["spectral_index"]))) for row in table[ends[0] | ends[1]]}
+    return [
+        f"slice {number}: the index {index} is the end of the search, not a minimum" for number, index in sorted(found)
+    ]
 
 # %% ../../nbs/plan/07_main_job.ipynb #d1e2f3a4
 def _target(
