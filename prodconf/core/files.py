@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,7 +24,8 @@ from .. import __version__
 from .errors import ArgumentError, FileError, MissingFileError, ProdconfError
 
 # %% auto #0
-__all__ = ['require_outputs', 'atomic_path', 'require_output_folder', 'atomic_folder', 'expand_files', 'sha256', 'provenance']
+__all__ = ['require_outputs', 'atomic_path', 'require_output_folder', 'atomic_folder', 'expand_files', 'file_state', 'sha256',
+           'provenance']
 
 # %% ../../nbs/core/03_files.ipynb #386678bf
 def _kind(path: Path) -> str:
@@ -280,6 +282,20 @@ def expand_files(
     return files
 
 # %% ../../nbs/core/03_files.ipynb #e281bd62
+_SAMPLES, _SAMPLE_BYTES = 16, 4096
+
+
+def file_state(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """Return by what a file is taken to be unchanged: size, mtime, ctime, inode, CRC-32 of a sample of its bytes."""
+    with open(path, "rb", buffering=0) as handle:
+        known, crc = os.fstat(handle.fileno()), 0
+        last = max(known.st_size - _SAMPLE_BYTES, 0)
+        for place in sorted({last * k // (_SAMPLES - 1) for k in range(_SAMPLES)}):
+            handle.seek(place)
+            crc = zlib.crc32(handle.read(_SAMPLE_BYTES), crc)
+    return known.st_size, known.st_mtime_ns, known.st_ctime_ns, known.st_ino, crc
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 checksum of a file in hexadecimal."""
     with open(path, "rb") as handle:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import FileError, MissingFileError, ProdconfError
+from ..core.files import file_state
 from ._crash_guard import MEMORY, deadly_files
 from prodconf.events._hdf5_blocks import (
     DEFLATE,
@@ -580,19 +581,18 @@ _SOUND: dict[str, tuple[int, ...]] = {}
 
 
 def _untried(paths: Iterable[str | os.PathLike[str]]) -> dict[str, tuple[int, ...]]:
-    """Return size, time and inode of the HDF5 files that have not been tried out as they are now."""
+    """Return the states of the HDF5 files that have not been tried out as they are now."""
     states: dict[str, tuple[int, ...]] = {}
     for path in [os.fspath(path) for path in paths]:
         with suppress(OSError), open(path, "rb") as handle:
-            known = os.fstat(handle.fileno())
-            state = (known.st_size, known.st_mtime_ns, known.st_ino)
+            state = file_state(path)
             if handle.read(len(_SIGNATURE)) == _SIGNATURE and _SOUND.get(os.path.abspath(path)) != state:
                 states[path] = state
     return states
 
 # %% ../../nbs/events/01_tables.ipynb #7097242c
 def sound_states(paths: Iterable[str | os.PathLike[str]]) -> dict[str, tuple[int, ...]]:
-    """Return size, time and inode of those files that passed, by absolute path."""
+    """Return the states of those files that passed, by absolute path."""
     names = [os.path.abspath(path) for path in paths]
     return {name: _SOUND[name] for name in names if name in _SOUND}
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..core.checks import require_path, require_whole
 from ..core.errors import ArgumentError, FileError, ProdconfError, ProdconfWarning
-from ..core.files import atomic_path, expand_files, sha256
+from ..core.files import atomic_path, expand_files, file_state, sha256
 from .reduced import EventChunk, FileOverview, iterate, read_overview, telescope_numbers
 from .tables import FileInfo
 
@@ -190,12 +190,6 @@ def _warn_unwritten(path: Path, error: Exception) -> None:
     )
 
 # %% ../../nbs/events/07_triggered.ipynb #b3ce6ea6
-def _state(path: Path) -> list[int]:
-    """Return by what a file is taken to be unchanged."""
-    known = path.stat()
-    return [known.st_size, known.st_mtime_ns, known.st_ino]
-
-
 def _record_path(path: Path, cache: Path) -> Path:
     """Return where the record of an event file is kept."""
     return cache / f"{hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:32]}.known"
@@ -206,17 +200,17 @@ def _recall(path: Path, cache: Path) -> dict[str, Any]:
     try:
         known = _unpacked(_record_path(path, cache).read_bytes())
         fits = known["version"] == _VERSION and known["path"] == os.fsdecode(path.absolute())
-        return known if fits and known["state"] == _state(path) else {}
+        return known if fits and tuple(known["state"]) == file_state(path) else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 
-def _remember(path: Path, cache: Path, state: list[int], news: Mapping[str, Any]) -> None:
+def _remember(path: Path, cache: Path, state: tuple[int, ...], news: Mapping[str, Any]) -> None:
     """Keep what has become known, if the file is still the one it was found in."""
     known = _recall(path, cache) | {"version": _VERSION, "path": os.fsdecode(path.absolute()), "state": state, **news}
     target = _record_path(path, cache)
     try:
-        if _state(path) == state:
+        if file_state(path) == state:
             with atomic_path(target, overwrite=True) as temporary:
                 temporary.write_bytes(_packed(known))
     except (OSError, ProdconfError) as error:
@@ -229,7 +223,7 @@ def _cached(path: Path, cache: str | os.PathLike[str], name: str, read: Callable
     known = _recall(path, folder)
     if name in known:
         return known[name]
-    state, found = _state(path), read(path)
+    state, found = file_state(path), read(path)
     _remember(path, folder, state, {name: found})
     return found
 
@@ -403,7 +397,7 @@ def _stored_blocks(stored: Path, path: Path, blocks: Sequence[_Block], telescope
             yield _from_bytes(data, block, telescopes, str(path))
 
 
-def _kept_blocks(path: Path, stored: Path, checksum: str, state: list[int], chunk: int) -> Iterator[EventChunk]:
+def _kept_blocks(path: Path, stored: Path, checksum: str, state: tuple[int, ...], chunk: int) -> Iterator[EventChunk]:
     """Yield the events of an event file and keep them."""
     keeper, whole = _Keeper(stored, str(path)), True
     try:
@@ -411,7 +405,7 @@ def _kept_blocks(path: Path, stored: Path, checksum: str, state: list[int], chun
             keeper.add(block)
             whole &= bool(block.masks.any(axis=1).all())
             yield block
-        if whole and _state(path) == state:
+        if whole and file_state(path) == state:
             keeper.finish(checksum)
     finally:
         keeper.discard()
@@ -422,7 +416,7 @@ def _blocks(path: Path, cache: Path | None, chunk: int) -> Iterator[EventChunk]:
     if cache is None:
         yield from iterate(path, chunk=chunk)
         return
-    state = _state(path)
+    state = file_state(path)
     checksum = _cached(path, cache, "sha256", sha256)
     stored = cache / f"{checksum}.events"
     usable = _usable(stored, path, checksum)

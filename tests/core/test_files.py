@@ -5,7 +5,7 @@ import os
 import pytest
 
 from prodconf.core.errors import ProdconfError
-from prodconf.core.files import atomic_path, require_outputs
+from prodconf.core.files import atomic_path, file_state, require_outputs
 
 
 @pytest.fixture
@@ -65,3 +65,15 @@ def test_what_is_no_regular_file_is_never_replaced(tmp_path):
     with pytest.raises(ProdconfError, match="is no regular file"), atomic_path(tmp_path / "pipe", overwrite=True):
         pass
     assert not (tmp_path / "pipe").is_file()
+
+
+@pytest.mark.parametrize("place", [0, 4095, 47_000, 99_999])
+def test_the_state_of_a_file_knows_a_sample_of_its_bytes(tmp_path, place):
+    path = tmp_path / "events.hdf5"
+    path.write_bytes(bytes(100_000))
+    before = file_state(path)
+    assert file_state(path) == before
+    with open(path, "r+b") as handle:
+        handle.seek(place)
+        handle.write(b"1")
+    assert file_state(path)[-1] != before[-1]

@@ -20,6 +20,7 @@ import pytest
 from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.events import triggered as triggered_events
 from prodconf.events.reduced import FileInfo, ReducedEventWriter, iterate, read_overview, telescope_numbers
+from prodconf.events.tables import sound_states, unsound
 from prodconf.events.triggered import (
     cached_numbers,
     cached_overview,
@@ -191,6 +192,35 @@ def test_a_changed_file_is_read_again(file, cache, tmp_path):
     os.replace(other, file)
     assert joined(triggered_blocks(file, cache=cache)) == joined(iterate(file))
     assert len(list(cache.glob("*.events"))) == 2
+
+
+def test_a_file_changed_in_place_with_size_and_time_kept_is_read_again(file, cache, tmp_path):
+    other = write(tmp_path / "new.hdf5", seed=2)
+    size = max(file.stat().st_size, other.stat().st_size)
+    os.truncate(file, size)
+    os.truncate(other, size)
+    list(triggered_blocks(file, cache=cache))
+    cached_overview(file, cache)
+    before = file.stat()
+    file.write_bytes(other.read_bytes())
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = file.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+    assert not is_kept(file, cache)
+    assert known_overview(file, cache) is None
+    assert joined(triggered_blocks(file, cache=cache)) == joined(iterate(other))
+
+
+def test_a_file_damaged_in_place_with_size_and_time_kept_is_tried_out_again(file):
+    assert not unsound([file])
+    assert sound_states([file])
+    before, was = file.stat(), sound_states([file])
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    unsound([file])
+    assert sound_states([file]) != was
 
 
 def test_a_touched_file_is_hashed_but_not_read(file, cache, monkeypatch):
