@@ -54,10 +54,10 @@ class EnergyAxis(StrEnum):
 # %% ../../nbs/commands/02_options.ipynb #c74f8618
 def number(option: str, text: str, unit: str) -> float:
     """Return a number given as text, with or without its unit."""
-    from prodconf.core.checks import require_quantity
+    from prodconf.core.checks import is_plain, require_quantity
 
     try:
-        return float(text)
+        return float(text if is_plain(text) else "no number")
     except ValueError:
         return require_quantity(option, text, unit)
 

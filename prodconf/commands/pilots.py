@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from ._options import Cache, Overwrite, SpectralIndex, Verbose, matched
-from .shell import say
+from .shell import say, say_failure
 from ..core.errors import ProdconfError
 
 # %% auto #0
@@ -64,7 +64,7 @@ def inspect(
         try:
             text = describe_file(path).rstrip()
         except ProdconfError as error:
-            say(f"prodconf: {error}")
+            say_failure(f"prodconf: {error}")
             failed = True
         else:
             typer.echo(text if number == 0 else f"\n{text}")

@@ -134,10 +134,11 @@ def _flag_lines(grid: Any) -> list[str]:
 # %% ../../nbs/commands/06_production.ipynb #7d28b231
 def _required_events(grid: Any, text: str) -> Any:
     """Return the events of all points, from a number or a table."""
+    from prodconf.core.checks import is_plain
     from prodconf.generate_production_grid import read_required_events
 
     try:
-        return float(text)
+        return float(text if is_plain(text) else "no number")
     except ValueError:
         return read_required_events(grid, text)
 

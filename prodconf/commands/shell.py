@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from ..core.errors import ProdconfError
 
 # %% auto #0
-__all__ = ['PanelCommand', 'PanelGroup', 'say', 'run']
+__all__ = ['PanelCommand', 'PanelGroup', 'say', 'say_failure', 'run']
 
 # %% ../../nbs/commands/01_shell.ipynb #498bf1af
 def _sections(command: Any, context: Any) -> dict[str, list[tuple[str, str]]]:
@@ -33,8 +33,26 @@ def _sections(command: Any, context: Any) -> dict[str, list[tuple[str, str]]]:
     return {title: lines for title, lines in found.items() if lines}
 
 
+def _values(value: Any) -> list[Any]:
+    """Return what stands for one parameter, without its lists and tuples."""
+    return [one for inner in value for one in _values(inner)] if isinstance(value, (list, tuple)) else [value]
+
+
 class PanelCommand(TyperCommand):
-    """A command whose help has a section for each panel of its options."""
+    """A command whose help has a section for each panel of its options, and whose numbers are plain ones."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse numbers that Python alone reads as such: `1_300`, digits of other scripts."""
+        written = self.make_parser(ctx).parse_args(args=list(args))[0]
+        left = super().parse_args(ctx, args)
+        from prodconf.core.checks import is_plain  # not before the help is printed: it loads numpy
+
+        for parameter in self.get_params(ctx):
+            pairs = zip(_values(ctx.params.get(parameter.name)), _values(written.get(parameter.name)), strict=False)
+            for value, text in pairs:
+                if isinstance(value, (int, float)) and isinstance(text, str) and not is_plain(text):
+                    raise typer.BadParameter(f"{text!r} is not a plain number.", ctx, parameter)
+        return left
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the sections."""
@@ -57,10 +75,25 @@ class PanelGroup(TyperGroup):
                 formatter.write_dl(lines)
 
 # %% ../../nbs/commands/01_shell.ipynb #ebf4b562
+def _one_line(text: str) -> str:
+    """Return a text without line breaks and control characters."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
+
+
 def say(text: str) -> None:
     """Print one line on standard error; control characters are shown, not sent to the terminal."""
-    line = " ".join(text.split())
-    print("".join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
+    print(_one_line(text), file=sys.stderr)
+
+
+_LONGEST_LINE = 300
+
+
+def say_failure(text: str) -> None:
+    """Print a failure in one line, or a longer list of them line by line, each without its middle if need be."""
+    lines = [text] if len(_one_line(text)) <= _LONGEST_LINE else text.splitlines()
+    for line in map(_one_line, lines):
+        half = (_LONGEST_LINE - 5) // 2
+        print(line if len(line) <= _LONGEST_LINE else f"{line[:half]} ... {line[-half:]}", file=sys.stderr)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -73,14 +106,15 @@ def _status(app: typer.Typer) -> int:
     try:
         status = app(standalone_mode=False)
     except ProdconfError as error:
-        say(f"prodconf: {error}")
+        say_failure(f"prodconf: {error}")
         return 1
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     except Exception as error:  # typer's own, which moved between modules, show themselves
         if not hasattr(error, "show"):
             raise
-        error.show()
+        error.show(file=(shown := io.StringIO()))
+        say_failure(shown.getvalue())
         return 2
     if status == 130:
         say("prodconf: interrupted; no output is half-written")
@@ -113,7 +147,7 @@ def run(app: typer.Typer) -> None:
         sys.stdout.flush()
     except OSError as error:  # standard output is closed or full
         if not isinstance(error, BrokenPipeError):
-            say(f"prodconf: the output cannot be written ({error.strerror})")
+            say_failure(f"prodconf: the output cannot be written ({error.strerror})")
         if sys.__stdout__ is not None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
         status = 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import re
 import reprlib
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from .errors import ArgumentError
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'shown', 'require_finite', 'require_positive', 'require_array', 'fit_together', 'require_scalar',
+__all__ = ['Array', 'shown', 'is_plain', 'require_finite', 'require_positive', 'require_array', 'fit_together', 'require_scalar',
            'require_whole', 'require_edges', 'require_quantity', 'require_pair', 'require_index',
            'require_loss_fraction', 'require_probability', 'require_path', 'require_kind']
 
@@ -29,6 +30,11 @@ def shown(value: Any) -> str:
     """Return a value in one short line for an error message."""
     text = " ".join((str(value) if hasattr(value, "to_value") else reprlib.repr(value)).split())
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def is_plain(text: str) -> bool:
+    """Say whether the digits of a text are those of a plain number: `1_300` and full-width digits are not."""
+    return not re.search(r"\d_\d|[^\D0-9]", text)
 
 
 def _first_bad(values: Array, good: NDArray[np.bool_]) -> str:

@@ -15,9 +15,18 @@ from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from astropy import units as u
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
-from .checks import shown
+from .checks import is_plain, shown
 from .errors import ArgumentError, FileError, MissingFileError, ProdconfError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -44,6 +53,8 @@ def _parse_quantity(value: Any) -> u.Quantity:
             raise ValueError(f"the value must be a number, got {value['value']!r}")
         return u.Quantity(value["value"], _unit(str(value["unit"])))
     if isinstance(value, str):
+        if not is_plain(value):
+            raise ValueError("must be a plain number with a unit")
         return u.Quantity(value.removesuffix(" dimensionless"))
     raise ValueError('needs a unit, as in "0.04 TeV" or {value: 0.04, unit: TeV}')
 
@@ -89,10 +100,35 @@ def _positive_index(value: float) -> float:
 SpectralIndex = Annotated[float, Field(strict=True), AfterValidator(_positive_index)]
 
 # %% ../../nbs/core/04_configuration.ipynb #445727f8
+def _has_number(kind: Any) -> bool:
+    """Say whether an annotation is of numbers, and of no truth value."""
+    kinds = get_args(kind)
+    return kind in (int, float) or any(_has_number(one) for one in kinds)
+
+
+def _not_plain(value: Any) -> bool:
+    """Say whether a truth value or a text that is no plain number stands in a value."""
+    if isinstance(value, (list, tuple, dict)):
+        return any(_not_plain(one) for one in (value.values() if isinstance(value, dict) else value))
+    return isinstance(value, bool) or (isinstance(value, str) and not is_plain(value))
+
+
 class Strict(BaseModel):
-    """Base of every configuration model: unknown keys are errors, values cannot be changed."""
+    """
+    Base of every configuration model: unknown keys are errors, values cannot be changed, numbers are plain ones.
+
+    `true` is not 1, and `"1_300"` is not 1300.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what Python would take for a number in an entry of numbers."""
+        if _has_number(cls.model_fields[info.field_name].annotation) and _not_plain(value):
+            raise ValueError("must be a plain number")
+        return value
 
 
 _MOST_PROBLEMS = 10
@@ -146,7 +182,6 @@ def _problems(source: str, model: type[BaseModel], error: ValidationError) -> st
     for each in unknown.values():  # a value that may be several things is told once
         others.pop(each["loc"][:1], None)
     lines = [_line(source, each, known) for each in [*unknown.values(), *others.values()]]
-    lines = [line if len(line) <= 300 else line[:297] + "..." for line in lines]
     more = len(lines) - _MOST_PROBLEMS
     return "\n".join(lines[:_MOST_PROBLEMS] + ([f"{source}: and {more} more"] if more > 0 else []))
 

@@ -385,3 +385,47 @@ def test_studio_tells_where_it_is(run, pilot, monkeypatch, tmp_path):
     assert (status, out) == (0, "Studio: http://127.0.0.1:9999/\n")
     assert (asked["address"], asked["port"], asked["folder"]) == ("127.0.0.1", 9999, tmp_path)
     assert len(asked["pilots"].trigger_names) == 1
+
+
+# --- long lines and odd numbers ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("words", "status", "start"),
+    [
+        (["inspect", "x" * 900], 1, "prodconf: "),
+        (["inspect", *(["deep"] * 3), "y/" * 400 + "pilot.hdf5"], 1, "prodconf: "),
+        (["sample", "a", "--seed", "9" * 900 + "x"], 2, "Usage"),
+        (["no" * 400], 2, "Usage"),
+    ],
+)
+def test_no_line_of_a_failure_is_longer_than_300(run, words, status, start):
+    found, _, err = run(*words)
+    assert found == status
+    assert max(map(len, err.splitlines())) <= 300
+    assert err.startswith(start)
+
+
+def test_a_long_list_of_problems_keeps_its_lines_with_key_and_value(run, tmp_path):
+    keys = [f"key_{number}_{'k' * 120}" for number in range(4)]
+    plan = {"reduced_events": "a", "dl2_events": [], "metrics": "m", "loss_fraction": "v" * 900}
+    (tmp_path / "plan.yml").write_text(yaml.safe_dump(plan | dict.fromkeys(keys, 1)))
+    status, _, err = run("plan", tmp_path / "plan.yml", "-o", tmp_path / "made")
+    assert status == 1
+    assert max(map(len, err.splitlines())) <= 300
+    assert all(any(f"unknown key {key}" in line for line in err.splitlines()) for key in keys)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("seed", ["1_3", "１３", "1 _3", "٣"])
+def test_an_option_takes_plain_numbers_only(run, tmp_path, seed):
+    status, _, err = run("sample", tmp_path / "a", "--seed", seed)
+    assert status == 2
+    assert "--seed" in err
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_number_with_a_unit_is_plain_too(run, pilot):
+    status, _, err = run(
+        "statistics", pilot / "pilot.dl2.fits", "--metrics", pilot / "metrics.yml", "--offset-max", "1_0"
+    )
+    assert status in (1, 2)
+    assert "1_0" in err

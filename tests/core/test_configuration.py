@@ -104,3 +104,21 @@ def test_a_file_too_large_for_a_configuration_is_refused_by_its_size(tmp_path: P
     path.write_text("a: " + "x" * 20_000_000)
     with pytest.raises(FileError, match="has 20000003 bytes"):
         load_yaml(path)
+
+
+@pytest.mark.parametrize("value", [True, "1_300", "１３", [1.0, True], {"a": True}])
+def test_what_python_alone_takes_for_a_number_is_none(value):
+    class Place(Strict):
+        level: float | list[float] | dict[str, float] | None = None
+        name: str = ""
+        shared: bool = False
+
+    with pytest.raises(ProdconfError, match="level: must be a plain number"):
+        validate(Place, {"level": value}, source="plan.yml")
+    assert validate(Place, {"level": [1, 2.5], "name": "1_300", "shared": True}, source="").level == [1.0, 2.5]
+
+
+@pytest.mark.parametrize("text", ["１３ m", "1_300 m", "1.0_5 m"])
+def test_the_number_of_a_quantity_is_plain(text):
+    with pytest.raises(ValueError, match="plain number"):
+        to_unit(text, "m")
