@@ -112,6 +112,8 @@ class LimitCalculator:
 
     Attributes
     ----------
+    event_data_file, telescope_list
+        As they were given.
     group : PilotGroup
         Files, what they threw and where they point.
     sub_array : SubArray
@@ -133,6 +135,7 @@ class LimitCalculator:
         from_names: bool = False,
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
+        self.event_data_file, self.telescope_list = event_data_file, telescope_list
         self.request, self.sub_array = request or LimitRequest(), _sub_array(telescope_list)
         self._cache = None if cache is None else require_path("cache", cache)
         self.group = _one_group(expand_files(event_data_file, name="event_data_file"), from_names, self._cache)

@@ -597,3 +597,8 @@ def test_an_energy_limit_of_zero_cuts_nothing_off(calculator):
 def test_arguments_of_a_wrong_kind(steep, given, words):
     with pytest.raises(ProdconfError, match=words):
         LimitCalculator(**({"event_data_file": steep} | given))
+
+
+def test_what_was_given_can_be_asked_of_the_calculator(steep):
+    calculator = LimitCalculator(steep, None)
+    assert (calculator.event_data_file, calculator.telescope_list) == (steep, None)
