@@ -267,7 +267,7 @@ def _steps(plan: ProductionPlan, proposal: Proposal) -> str:
         f"{number(len(proposal.jobs))} jobs of at most {longest:.3g} h. At the same energies, for the same targets "
         f"and confidence, one spectrum E^-{plan.configuration.spectral_index:g} takes {number(usual)}, one with its "
         f"best index {number(hours['best index'])}: a saving of {1 - proposed / usual:.0%}. Thrown bin by bin, each "
-        f"alone on its own disc, the targets would take {number(proposal.floor_hours)}."
+        f"with the spectrum that is cheapest for it, the targets would take {number(proposal.floor_hours)}."
     )
 
 
@@ -303,23 +303,28 @@ def _costliest(proposal: Proposal) -> str:
     return f"The bin {low:.3g}–{high:.3g} TeV decides over {most / sum(hours.values()):.0%} of it, more than any other."
 
 
-def _cuts(plan: ProductionPlan) -> list[str]:
-    """Say how much of its own triggers a bin of the target loses at most."""
-    if plan.statistics is None:
-        return []
+def _cuts(plan: ProductionPlan) -> tuple[list[str], list[str]]:
+    """Say how much of its own triggers a bin of the target loses at most, and for which bins that is not known."""
+    told: list[str] = []
+    unknown: list[str] = []
+    if plan.statistics is None or not plan.pilots:
+        return told, unknown
     rows = plan.statistics[np.isin(plan.statistics["status"], ("not_requested", "not_thrown"), invert=True)]
     shares = np.asarray(rows["lost_share"])
-    if not (known := np.isfinite(shares)).any():
-        return []
-    words = f"Disc and cone cut at most {shares[known].max():.2g} of the triggers of any bin of the target"
-    if not known.all():
-        unknown = rows[~known]
-        low, high = unknown["energy_min"].to_value(u.TeV).min(), unknown["energy_max"].to_value(u.TeV).max()
-        words += (
-            f"; what bins within {low:.3g}–{high:.3g} TeV lose beyond the thrown range is not known for "
-            f"{int((~known).sum())} of {len(rows)} bins of the pilots"
+    known = np.isfinite(shares)
+    if known.any():
+        where = "" if known.all() else ", where that is known"
+        told.append(
+            f"Disc and cone cut at most {shares[known].max():.1%} of the triggers of any bin of the target "
+            f"({100 * plan.configuration.confidence:g} %{where})."
         )
-    return [f"{words} ({100 * plan.configuration.confidence:g} %)."]
+    if not known.all():
+        low, high = rows["energy_min"][~known].to_value(u.TeV).min(), rows["energy_max"][~known].to_value(u.TeV).max()
+        unknown.append(
+            f"what disc and cone cut in {int((~known).sum())} of {len(rows)} bins of the pilots' targets, within "
+            f"{low:.3g}–{high:.3g} TeV"
+        )
+    return told, unknown
 
 # %% ../../nbs/plan/05_summary.ipynb #5bc44ebc
 def summarise(plan: ProductionPlan) -> list[str]:
@@ -336,9 +341,12 @@ def summarise(plan: ProductionPlan) -> list[str]:
         What to simulate; how many events; what decided the number; the cheapest way, if showers have a cost; what the
         pilots do not determine.
     """
-    sentences = [_what(plan), _how_many(plan), _decided(plan), *_cheapest(plan), *_cuts(plan), *_beyond(plan)]
+    (told, cuts), beyond = _cuts(plan), _beyond(plan)
+    sentences = [_what(plan), _how_many(plan), _decided(plan), *_cheapest(plan), *told, *beyond]
     outside = int(np.sum(plan.production["outside_pilots"]))
-    open_points = _blind(plan) + _weak(plan)
+    open_points = _blind(plan) + _weak(plan) + cuts
+    if plan.proposal is not None and plan.proposal.pointings.weak:
+        open_points.append(f"the price of {counted(len(plan.proposal.pointings.weak), 'pointing')}")
     if outside:
         where = "lies" if outside == 1 else "lie"
         open_points.append(
@@ -347,6 +355,6 @@ def summarise(plan: ProductionPlan) -> list[str]:
     sentences.append(
         "Not determined by the pilots: " + "; ".join(open_points) + "."
         if open_points
-        else "The pilots determine everything that was asked for."
+        else f"The pilots determine everything {'else ' if beyond else ''}that was asked for."
     )
     return [sentence for sentence in sentences if sentence]
