@@ -216,7 +216,7 @@ DL2 = {
     "negative energy": (_cell("EVENTS", "ENERGY", -1.0), ["ENERGY", "positive", "-1.0", "row 3"]),
     "NaN count": (_cell("SIMULATED EVENTS", "EVENTS", np.nan), ["SIMULATED EVENTS", "EVENTS", "nan"]),
     "nothing thrown": (_cell("SIMULATED EVENTS", "EVENTS", 0, slice(None)), ["SIMULATED EVENTS", "no thrown event"]),
-    "more events than thrown": (_cell("SIMULATED EVENTS", "EVENTS", 1, slice(None)), ["thrown", "normalisation"]),
+    "more events than thrown": (_cell("SIMULATED EVENTS", "EVENTS", 1, slice(None)), ["more runs", "SIMULATED EVENTS"]),
     "no uses": (_cell("RUNHEADER", "num_use", 0, 0), ["RUNHEADER", "num_use", "whole number"]),
     "no radius": (_cell("RUNHEADER", "core_range", [0, 0], 0), ["RUNHEADER", "core_range"]),
     "impossible radius": (_cell("RUNHEADER", "core_range", [0, 1e300], 0), ["RUNHEADER", "core_range"]),

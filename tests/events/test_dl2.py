@@ -12,7 +12,7 @@ from astropy.coordinates import angular_separation
 from astropy.io import fits
 from astropy.table import Table
 
-from prodconf.core.errors import ProdconfError, ProdconfWarning
+from prodconf.core.errors import FileError, ProdconfError, ProdconfWarning
 from prodconf.events.dl2 import DL2File, DL2Header, inspect_dl2, looks_like_dl2, write_dl2
 from prodconf.sky.shower_frame import offset_direction
 
@@ -549,3 +549,15 @@ def test_names_equal_but_for_case(sample):
     path.write_bytes(content.replace(b"'GH_MVA  '", b"'mc_az   '"))
     with pytest.raises(ProdconfError, match=r"table EVENTS: has two columns named .*mc_az"):
         DL2File(path)
+
+
+def test_more_runs_than_were_thrown_are_refused(shared_data):
+    """The counts of half the runs stand beside the events of all: every area would be twice too large."""
+    for path in [shared_data / "cases" / "thrown_counts_bad" / "low_half.fits"]:
+        if not path.is_file():
+            pytest.skip("the case is not here")
+        for asked in (lambda file: file.n_simulated, lambda file: file.runs, lambda file: file.warnings):
+            with pytest.raises(FileError, match=r"more runs in EVENTS than SIMULATED EVENTS counts, 20 of .*, got 40"):
+                asked(DL2File(path))
+    good = shared_data / "cases" / "thrown_counts_bad" / "low_good.fits"
+    assert DL2File(good).n_runs_present <= DL2File(good).n_runs_total * 1.01

@@ -96,7 +96,7 @@ def test_choice_of_names():
 def test_a_plan_anew_without_changes_is_the_plan(sample, pilots):
     again, plan = plan_anew(pilots), plan_once(sample)
     assert again.configuration == plan.configuration
-    assert again.notes == plan.notes
+    assert again.notes == [note for note in plan.notes if "end of the search" not in note]  # of the division
     for name in ("limits", "statistics", "grid"):
         one, other = getattr(again, name), getattr(plan, name)
         assert one.colnames == other.colnames
