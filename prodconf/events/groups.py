@@ -21,7 +21,7 @@ from ..core.errors import ArgumentError, FileError, ProdconfError
 from .reduced import FileInfo, FileOverview, first_showers, read_overview
 
 # %% auto #0
-__all__ = ['PilotPoint', 'same_place', 'parse_file_name', 'PilotGroup', 'group_files']
+__all__ = ['PilotPoint', 'same_place', 'require_info', 'parse_file_name', 'PilotGroup', 'group_files']
 
 # %% ../../nbs/events/06_groups.ipynb #047f7c03
 @dataclass(frozen=True)
@@ -91,19 +91,19 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else float(value)
 
 
-def _require_info(info: FileInfo, path: Path) -> None:
-    """Refuse what no simulation can have thrown."""
+def require_info(info: FileInfo, path: Path) -> None:
+    """Refuse what no simulation can have thrown, as a FileError that names column, rule and value."""
     energy, cone, core = _or(info.energy_max, np.inf), _or(info.viewcone_max, 180), _or(info.core_scatter_max, 1e6)
     rules = {
-        "energy_max": (0 < _or(info.energy_max, 1) < np.inf, "be positive and finite"),
+        "energy_max": (0 < _or(info.energy_max, 1) <= 1e9, "be positive and at most 1e+09 TeV"),
         "energy_min": (0 < _or(info.energy_min, energy / 2) < energy, "be positive and below energy_max"),
         "viewcone_max": (0 <= cone <= 180, "be a cone in deg"),
         "viewcone_min": (0 <= _or(info.viewcone_min, 0) <= cone, "be a cone in deg, not beyond viewcone_max"),
         "core_scatter_max": (0 < core <= 1e6, "be a radius in m"),
         "core_scatter_min": (0 <= _or(info.core_scatter_min, 0) < core, "be a radius in m, below core_scatter_max"),
         "zenith": (0 <= _or(info.zenith, 0) < 90, "lie in [0, 90) deg"),
-        "azimuth": (bool(np.isfinite(_or(info.azimuth, 0))), "be finite"),
-        "nsb_level": (0 < _or(info.nsb_level, 1) < np.inf, "be positive"),
+        "azimuth": (-360 <= _or(info.azimuth, 0) <= 360, "lie in [-360, 360] deg"),
+        "nsb_level": (0 < _or(info.nsb_level, 1) <= 1e6, "be positive and at most 1e+06"),
         "spectral_index": (-20 <= _or(info.spectral_index, 0) <= 0, "lie in [-20, 0]"),
     }
     for name, (good, rule) in rules.items():
@@ -211,7 +211,7 @@ def _describe(path: Path, overview: FileOverview, from_names: bool) -> _File:
     read = [_completed(info, path) if from_names else (info, "", []) for info in overview.infos]
     points = []
     for info, label, _ in read:
-        _require_info(info, path)
+        require_info(info, path)
         points.append(_point(info, overview.layout, label))
     filled = _with_pointing(points, path)
     point = reduce(lambda one, other: _joined(one, other, path), filled)

@@ -10,7 +10,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -325,8 +325,6 @@ _INFO_UNITS = {
     "viewcone_max": "rad",
     "core_scatter_min": "m",
     "core_scatter_max": "m",
-    "zenith": "rad",
-    "azimuth": "rad",
 }
 
 
@@ -336,6 +334,10 @@ def _file_info(table: EventTable) -> list[FileInfo]:
     columns: dict[str, list[Any]] = {}
     for name, unit in _INFO_UNITS.items():
         columns[name] = _in_degrees(rows.numbers(name, table.factor(name, unit)), unit)
+    for name in {"zenith", "azimuth"}.intersection(table.columns):
+        factor = table.factor(name, "rad")
+        known = [math.nan if value is None else value * factor for value in rows.optional(name)]
+        columns[name] = [None if math.isnan(value) else value for value in _in_degrees(np.array(known), "rad")]
     for name in {"run_number", "particle_id"}.intersection(table.columns):
         columns[name] = rows.integers(name).tolist()
     for name in {"spectral_index", "nsb_level"}.intersection(table.columns):
@@ -608,21 +610,33 @@ def _old_infos(names: NDArray[np.bytes_], triggers: _OldTriggers) -> list[FileIn
     source = triggers.keys >> 32
     if triggers.order is not None:
         source = source[np.argsort(triggers.order)]
-    n, sums = len(names), np.zeros((4, len(names)))
+    sums = np.zeros((4, len(names)))
     for rows in triggers.table.pieces(_WINDOW):
         mine = source[rows.start : rows.start + _WINDOW]
         altitude, azimuth = rows.altitudes("array_altitudes"), rows.numbers("array_azimuths")
-        for row, values in zip(sums, (np.ones(len(mine)), altitude, np.cos(azimuth), np.sin(azimuth)), strict=True):
-            row += np.bincount(mine, weights=values, minlength=n)
-    return [_old_info(name.decode("utf-8", "replace"), k, *sums[:, k].tolist()) for k, name in enumerate(names)]
+        _add_pointings(sums, mine, altitude, azimuth)
+    infos = [FileInfo(name.decode("utf-8", "replace"), k) for k, name in enumerate(names)]
+    means = [_mean_pointing(*row) for row in sums.T.tolist()]
+    return [replace(one, **mean) for one, mean in zip(infos, means, strict=True)]  # type: ignore[arg-type]
 
 
-def _old_info(name: str, number: int, n_triggers: float, altitude: float, cosine: float, sine: float) -> FileInfo:
-    """Return what is known of a simulation file, from sums over its triggers."""
+def _add_pointings(
+    sums: NDArray[np.float64],
+    source: NDArray[np.int64],
+    altitude: NDArray[np.float64],
+    azimuth: NDArray[np.float64],
+) -> None:
+    """Add the pointings of triggers to the sums of their simulation files, shape (4, n)."""
+    for row, values in zip(sums, (np.ones(len(source)), altitude, np.cos(azimuth), np.sin(azimuth)), strict=True):
+        row += np.bincount(source, weights=values, minlength=len(row))
+
+
+def _mean_pointing(n_triggers: float, altitude: float, cosine: float, sine: float) -> dict[str, float]:
+    """Return zenith and azimuth (deg) from sums over triggers; nothing where there are none."""
     if not n_triggers:
-        return FileInfo(name, number)
+        return {}
     zenith, azimuth = 90.0 - math.degrees(altitude / n_triggers), math.degrees(math.atan2(sine, cosine))
-    return FileInfo(name, number, zenith=float(f"{zenith:.6g}"), azimuth=float(f"{azimuth:.6g}"))
+    return {"zenith": float(f"{zenith:.6g}"), "azimuth": float(f"{azimuth:.6g}")}
 
 # %% ../../nbs/events/03_reduced.ipynb #2fc1f2c2
 @dataclass(frozen=True)
@@ -762,6 +776,42 @@ def _generation(tables: EventTables) -> str:
     degrees = one.showers.units.get("shower_altitude") == "deg"
     return _GENERATIONS[2 if common or degrees else 1]
 
+# %% ../../nbs/events/03_reduced.ipynb #70de1e01
+_APART = 0.5  # deg
+
+
+def _pointed(one: _EventSet) -> list[FileInfo]:
+    """Return the simulation files, their pointing compared with that of their triggers or taken from it."""
+    sums = np.zeros((4, len(one.infos)))
+    known = {info.file_id: k for k, info in enumerate(one.infos)}
+    for rows in () if one.triggers is None else one.triggers.pieces(_WINDOW):
+        altitude = rows.altitudes("array_altitude", rows.table.factor("array_altitude", "rad"))
+        azimuth = rows.numbers("array_azimuth", rows.table.factor("array_azimuth", "rad"))
+        distinct, inverse = np.unique(rows.integers("file_id"), return_inverse=True)
+        source = np.array([known.get(number, -1) for number in distinct.tolist()], dtype=np.int64)[inverse.ravel()]
+        at = np.flatnonzero(source >= 0)  # others have no row in SHOWERS, which is told when they are read
+        _add_pointings(sums, source[at], altitude[at], azimuth[at])
+    return [_agreed(info, _mean_pointing(*sums[:, k].tolist()), one.showers.path) for k, info in enumerate(one.infos)]
+
+
+def _agreed(info: FileInfo, found: Mapping[str, float], path: str) -> FileInfo:
+    """Return a simulation file with the pointing of its triggers where it has none; refuse one that contradicts it."""
+    told = {name: value for name in found if (value := getattr(info, name)) is not None}
+    both = {**found, **told}
+    if told and _degrees_apart(both, found) > _APART:
+        one, other = (f"zenith {at['zenith']:g} deg, azimuth {at['azimuth']:g} deg" for at in (both, found))
+        raise FileError(path, f"table FILE_INFO says {one} of {info.file_name[-80:]}, its TRIGGERS say {other}")
+    return replace(info, **both)  # type: ignore[arg-type]
+
+
+def _degrees_apart(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Return the angle between two pointings in deg."""
+    azimuths, altitudes = (
+        [np.radians([sign * at[name] + zero]) for at in (one, other)]
+        for name, sign, zero in (("azimuth", 1, 0), ("zenith", -1, 90))
+    )
+    return math.degrees(angular_distance(azimuths[0], altitudes[0], azimuths[1], altitudes[1])[0])
+
 # %% ../../nbs/events/03_reduced.ipynb #285806ea
 @dataclass(frozen=True)
 class FileOverview:
@@ -791,14 +841,14 @@ def overview(tables: EventTables) -> FileOverview:
         old = _old_set(tables, TelescopeBook(), chunk=131_072)
         return FileOverview(old.infos, old.showers.n_rows, old.triggers.table.n_rows, _GENERATIONS[0])
     sets = _event_sets(tables)
-    infos = [info for one in sets for info in one.infos]
+    infos = [info for one in sets for info in _pointed(one)]
     n_triggers = sum(one.triggers.n_rows for one in sets if one.triggers is not None)
     return FileOverview(infos, sum(s.showers.n_rows for s in sets), n_triggers, _generation(tables), tables.layout())
 
 
 def read_overview(path: str | os.PathLike[str]) -> FileOverview:
     """
-    Say what an event file covers, without reading its events.
+    Say what an event file covers, without reading its showers.
 
     Raises
     ------

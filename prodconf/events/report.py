@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..core.checks import require_whole
 from ..core.files import expand_files
 from ._shower_join import ShowerCounter
+from .groups import require_info
 from .reduced import EventChunk, Showers, overview, read_blocks
 from .sub_arrays import TelescopeBook
 from .tables import EventTables, FileInfo, open_event_tables
@@ -184,6 +185,9 @@ def inspect_file(path: str | os.PathLike[str], *, chunk: int = 262_144) -> Reduc
     book, infos, ranges, counter = TelescopeBook(), list[FileInfo](), _Ranges(), ShowerCounter()
     n_uses, n_triggers, no_positions = 0, 0, ""
     with open_event_tables(file) as tables:
+        covered = overview(tables)
+        for info in covered.infos:
+            require_info(info, file)
         for block in read_blocks(tables, book, chunk=require_whole("chunk", chunk, 1, 2**62), infos=infos):
             events = block.chunk
             ranges.add_block(block.showers(), events)
@@ -193,11 +197,11 @@ def inspect_file(path: str | os.PathLike[str], *, chunk: int = 262_144) -> Reduc
         return ReducedEventReport(
             path=str(file),
             container=tables.container,
-            generation=overview(tables).generation,
+            generation=covered.generation,
             n_showers=counter.count if counter.ordered else _count_showers(str(file), chunk=chunk),
             n_uses=n_uses,
             n_triggers=n_triggers,
-            file_infos=infos,
+            file_infos=covered.infos,
             ranges=ranges.ranges,
             units={f"{t.name}.{column}": unit for t in tables.tables.values() for column, unit in t.units.items()},
             telescopes=book.telescopes,

@@ -273,6 +273,8 @@ class Rows:
     def optional(self, column: str) -> list[float | None]:
         """Return numbers, None where the file holds NaN."""
         values = self._column(column, "iuf", "numbers").astype(np.float64)
+        rule = f"must be below {_HUGE:g} in size, or NaN where it is not known"
+        self.require(column, rule, np.isnan(values) | (np.abs(values) < _HUGE), values)
         return [None if np.isnan(value) else value for value in values.tolist()]
 
     def texts(self, column: str) -> NDArray[np.bytes_]:

@@ -30,7 +30,7 @@ from .tables import FileInfo
 __all__ = ['cached_overview', 'known_overview', 'cached_numbers', 'is_kept', 'tidy_cache', 'triggered_blocks', 'gathered']
 
 # %% ../../nbs/events/07_triggered.ipynb #2e513f1c
-_VERSION = 1
+_VERSION = 2
 _HEAD = b"prodconf triggered events %d\n"
 _TAIL = struct.Struct("<QI")
 _BLOCK = 65_536

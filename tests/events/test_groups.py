@@ -4,14 +4,16 @@ import dataclasses
 import itertools
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prodconf.core.errors import ProdconfError
+from prodconf.core.errors import FileError, ProdconfError
 from prodconf.events.groups import PilotGroup, PilotPoint, group_files, parse_file_name, same_place
-from prodconf.events.reduced import FileInfo, FileOverview, ReducedEventWriter, iterate
+from prodconf.events.reduced import FileInfo, FileOverview, ReducedEventWriter, iterate, read_overview
+from prodconf.events.report import inspect_file
 
 POINT = FileInfo("run1", 0, 1, 1, -2.0, 0.006, 3.0, 0.0, 7.0, 0.0, 800.0, 20.0, 30.0, 0.24)
 
@@ -522,3 +524,52 @@ def test_names_complete_the_real_old_file(shared_data):
     (group,) = group_files(shared_data / "reduced_events" / "run202_proton_za20deg_v0.16.hdf5", from_names=True)
     assert group.point.particle_id == 14
     assert group.notes == ["particle of 1 of 1 files (first run202_proton_za20deg_v0.16.hdf5) is from their names"]
+
+
+# ---------------------------------------------------------------- what a file says twice
+
+
+def pointed(path, zenith, azimuth, *, altitude=70.0, array_azimuth=0.0):
+    """Write a file whose FILE_INFO and triggers may disagree."""
+    number = np.arange(4)
+    point = {"zenith": 20.0 if zenith is None else zenith, "azimuth": 0.0 if azimuth is None else azimuth}
+    with ReducedEventWriter(path, telescopes=("LSTN-01",)) as writer:
+        writer.add_file(dataclasses.replace(POINT, **point))
+        key = {"file_id": 0, "shower_id": number, "event_id": number}
+        writer.add_showers(**key, energy=0.1, x_core=1.0, y_core=2.0, azimuth=0.0, altitude=70.0)
+        array = {"array_altitude": altitude, "array_azimuth": array_azimuth}
+        writer.add_triggers(**key, **array, masks=np.ones((4, 1), dtype=np.uint64))
+    with h5py.File(path, "r+") as file:
+        stored = file["FILE_INFO"][:]
+        for name, value in (("zenith", zenith), ("azimuth", azimuth)):
+            stored[name] = np.nan if value is None else stored[name]
+        file["FILE_INFO"][:] = stored
+    return path
+
+
+@pytest.mark.parametrize("look", [lambda path: group_files([path]), inspect_file, read_overview])
+def test_a_pointing_that_the_triggers_contradict_is_refused(tmp_path, look):
+    path = pointed(tmp_path / "a.hdf5", 60.0, 90.0)
+    words = "FILE_INFO says zenith 60 deg, azimuth 90 deg of run1, its TRIGGERS say zenith 20 deg, azimuth 0 deg"
+    with pytest.raises(FileError, match=words):
+        look(path)
+
+
+@pytest.mark.parametrize(("zenith", "azimuth"), [(None, None), (20.0, None), (None, 0.0), (20.0, 360.0), (20.2, 0.5)])
+def test_the_triggers_point_where_file_info_is_silent(tmp_path, zenith, azimuth):
+    (group,) = group_files([pointed(tmp_path / "a.hdf5", zenith, azimuth)])
+    expected = (20.0 if zenith is None else zenith, (azimuth or 0.0) % 360)
+    assert (group.point.zenith, group.point.azimuth) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(("column", "value"), [("energy_max", 1e31), ("azimuth", 1e20), ("nsb_level", 1e200)])
+@pytest.mark.parametrize("look", [lambda path: group_files([path]), inspect_file])
+def test_what_no_file_can_say_is_refused_in_every_look(tmp_path, look, column, value):
+    path = pointed(tmp_path / "a.hdf5", 20.0, 0.0)
+    with h5py.File(path, "r+") as file:
+        stored = file["FILE_INFO"][:]
+        stored[column] = value
+        file["FILE_INFO"][:] = stored
+        del file["TRIGGERS"]
+    with pytest.raises(FileError, match=column):
+        look(path)

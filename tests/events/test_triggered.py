@@ -272,7 +272,7 @@ def damaged(path, how):
     elif how == "zeros":
         data = bytes(len(data))
     elif how == "other version":
-        data = data.replace(b"events 1\n", b"events 9\n")
+        data = data.replace(b"events 2\n", b"events 9\n")
     elif how == "older and shorter version":
         data = b"prodconf triggered events 0\n" + data[40:]
     elif how == "longer":
@@ -628,6 +628,6 @@ def test_several_files_are_not_one(file, tmp_path):
 def test_the_cache_holds_no_executable_content(file, cache):
     list(triggered_blocks(file, cache=cache))
     data = events_file(cache).read_bytes()
-    assert data.startswith(b"prodconf triggered events 1\n")
+    assert data.startswith(b"prodconf triggered events 2\n")
     table = data[data.index(b'{"sha256"') : -12]
     assert set(json.loads(table)) == {"sha256", "telescopes", "blocks"}
