@@ -51,7 +51,7 @@ class PanelCommand(TyperCommand):
             pairs = zip(_values(ctx.params.get(parameter.name)), _values(written.get(parameter.name)), strict=False)
             for value, text in pairs:
                 if isinstance(value, (int, float)) and isinstance(text, str) and not is_plain(text):
-                    raise typer.BadParameter(f"{text!r} is not a plain number.", ctx, parameter)
+                    raise typer.BadParameter(f"{text!r} is not a plain number.", ctx, parameter)  # type: ignore[arg-type]
         return left
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -126,7 +126,7 @@ class Strict(BaseModel):
     @classmethod
     def _plain_numbers(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse what Python would take for a number in an entry of numbers."""
-        if _has_number(cls.model_fields[info.field_name].annotation) and _not_plain(value):
+        if _has_number(cls.model_fields[str(info.field_name)].annotation) and _not_plain(value):
             raise ValueError("must be a plain number")
         return value
 

@@ -107,7 +107,9 @@ def _of_sky(rows: QTable, asked: Array | str | None) -> tuple[QTable, Array, Arr
         return (rows, levels, float(levels[0])) if known.all() else (rows, np.ones(len(rows)), 1.0)
     if not known.any():
         words = ", ".join(repr(word) for word in sorted(set(labels.tolist())) if word)
-        raise ArgumentError(f"nsb_level must be one of {words or 'none'}, the words of the table, got {asked[0]:g}")
+        axis = ", ".join(sorted({word for word in labels.tolist() if word}))
+        rule = f"one of {words or 'none'}, the words of the table (as an axis, `nsb: [{axis}]`)"
+        raise ArgumentError(f"nsb_level must be {rule}, got {asked[0]:g}")
     return rows[known], levels[known], asked
 
 # %% ../../nbs/limits/07_lookup.ipynb #154f74ce

@@ -213,9 +213,19 @@ def _column(table: Table, name: str, known: tuple[str, Any], path: Path) -> Any:
     return u.Quantity(values, unit) if unit else values
 
 
+def _lists(values: Any) -> Any:
+    """Return a column of lists; a single telescope may stand alone."""
+    from astropy.table import Column
+
+    found = np.empty(len(values), dtype=object)
+    for i, one in enumerate(values):
+        found[i] = one if np.ndim(one) else np.atleast_1d(one).tolist()
+    return Column(found)
+
+
 def _unify(table: Table, path: Path) -> QTable:
     """Bring a table of any generation to the columns of the newest one."""
-    from astropy.table import Column, QTable
+    from astropy.table import QTable
 
     for old, new in _OLD_NAMES.items():
         if old in table.colnames and new not in table.colnames:
@@ -233,7 +243,7 @@ def _unify(table: Table, path: Path) -> QTable:
     result = QTable({name: _column(table, name, known[name], path) for name in wanted}, meta=dict(table.meta))
     for name in _PASSED_ON:
         if name in table.colnames:
-            result[name] = Column(list(table[name]), dtype=object) if name == "telescope_ids" else _texts(table, name)
+            result[name] = _lists(table[name]) if name == "telescope_ids" else _texts(table, name)
     return result
 
 # %% ../../nbs/limits/05_table.ipynb #457f8652

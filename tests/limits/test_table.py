@@ -231,3 +231,16 @@ def test_damaged_files(tmp_path):
         except ProdconfError as error:
             outcome["bad.ecsv" not in str(error)] += 1
     assert outcome[False] > 20
+
+
+def test_a_single_telescope_may_stand_alone_in_its_column(tmp_path):
+    """A table with numbers for telescope_ids is read as lists of one."""
+    from astropy.table import Table
+
+    rows = Table({"zenith": [20.0], "azimuth": [0.0], "nsb_level": [0.24], "telescope_ids": [3]})
+    for name, unit, value in (("lower_energy_limit", "TeV", 0.01), ("upper_radius_limit", "m", 900.0)):
+        rows[name] = [value] * u.Unit(unit)
+    rows["viewcone_radius"], rows["array_name"] = [6.0] * u.deg, ["a"]
+    rows["zenith"].unit = rows["azimuth"].unit = u.deg
+    rows.write(tmp_path / "limits.ecsv", format="ascii.ecsv")
+    assert list(read_limits(tmp_path / "limits.ecsv")["telescope_ids"][0]) == [3]
