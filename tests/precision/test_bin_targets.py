@@ -271,7 +271,7 @@ def test_what_is_written_back_is_read_again(entry):
         ({"per_bin": {"edges": {"value": 3, "unit": "TeV"}, "uncertainty": [0.1]}}, "edges"),
         ({"per_bin": {"edges": ["1 TeV", "2 TeV"], "uncertainty": [1.0]}}, r"\[1e-6, 1\)"),
         ({"per_bin": {"edges": ["1 TeV", "2 TeV"], "uncertainty": [math.nan]}}, r"\[1e-6, 1\)"),
-        ({"per_bin": {"edges": ["1 TeV", "2 TeV"], "uncertainty": [True]}}, "must be a number"),
+        ({"per_bin": {"edges": ["1 TeV", "2 TeV"], "uncertainty": [True]}}, "must be a plain number"),
         ({"per_bin": {"edges": ["1 TeV", "2 TeV"], "uncertainty": [None]}}, "one interval at least"),
         ({"per_bin": {"edges": ["1 TeV", "2 TeV"], "uncertainty": [0.1, 0.1]}}, "one value for each of the 1"),
         ({"counts": {"edges": ["1 TeV", "2 TeV"], "counts": [0]}}, "above 0 in one"),
