@@ -66,15 +66,18 @@ def make_events(path: Path, n: int) -> None:
     passes = np.minimum(rng.geometric(0.76, n), 20)
     passes = passes[: np.searchsorted(np.cumsum(passes), n) + 1]
     energy = 0.03 * (1 - rng.random(passes.size)) ** (-1 / 0.75)
-    run = np.repeat(np.sort(rng.integers(1, max(2, n // 50), passes.size)), passes)[:n]
+    n_runs = max(1, n // 50)
+    run = np.repeat(np.sort(rng.integers(1, n_runs + 1, passes.size)), passes)[:n]
     true = np.repeat(np.minimum(energy, 99.0 * rng.uniform(0.5, 1, passes.size)), passes)[:n]
     offset = 10 * np.sqrt(rng.random(n))
-    header = DL2Header(20_000, 20, 1900.0, 10.0, EDGES[0], EDGES[-1], -2.0, zenith=20.0, azimuth=180.0)
+    n_simulated = 1e3 * n * (1 / EDGES[:-1] - 1 / EDGES[1:])
+    n_showers = round(n_simulated.sum() / (20 * n_runs))
+    header = DL2Header(n_showers, 20, 1900.0, 10.0, EDGES[0], EDGES[-1], -2.0, zenith=20.0, azimuth=180.0)
     write_dl2(
         path,
         header,
         energy_edges=EDGES,
-        n_simulated=1e3 * n * (1 / EDGES[:-1] - 1 / EDGES[1:]),
+        n_simulated=n_simulated,
         run=run,
         energy_true=true,
         energy_reco=true * rng.lognormal(0.0, 0.15, n),
@@ -89,9 +92,8 @@ def run(python: str, package: str, path: Path) -> dict:
     """Do the job in a fresh process."""
     start = time.perf_counter()
     command = [python, "-c", JOB.format(package=package), str(path), json.dumps(METRICS)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done.check_returncode()  # what it said is on stderr
     found = json.loads(done.stdout.splitlines()[-1])
     return found | {"whole": time.perf_counter() - start}
 

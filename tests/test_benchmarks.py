@@ -13,13 +13,13 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="benchmarks/ is not part of an installed package")
 def test_statistics_are_measured_and_written(tmp_path):
     output = tmp_path / "statistics.ecsv"
-    command = [sys.executable, FOLDER / "bench_statistics.py", "--predecessor", "none", "--sizes", "300"]
+    command = [sys.executable, FOLDER / "bench_statistics.py", "--predecessor", "none", "--sizes", "10000"]
     done = subprocess.run(
         [*command, "--pairs", "1", "--evaluators", "100", "--output", output], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     table = Table.read(output)
-    assert table["events"].tolist() == [300]
+    assert table["events"].tolist() == [10000]
     assert table.colnames == Table.read(FOLDER / "results" / "statistics.ecsv").colnames
     assert "100000 queries between 100 pilots" in done.stdout
 

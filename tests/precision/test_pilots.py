@@ -228,7 +228,7 @@ def test_bins_beyond_the_thrown_energies_count_only_what_was_thrown(tmp_path):
 def test_refusals(path, tmp_path):
     with pytest.raises(ProdconfError, match="no energy bin lies in the target's range"):
         pilot_statistics(DL2File(path), Metric(target=0.1, energy_min=10.0, energy_max=20.0))
-    few = write_pilot(tmp_path / "few.fits", thrown=np.array([65000.0, 23000.0, 50.0, 2500.0, 700.0]))
+    few = write_pilot(tmp_path / "few.fits", thrown=np.array([71950.0, 23000.0, 50.0, 2500.0, 700.0]))
     with pytest.raises(ProdconfError, match="the normalisation is wrong"):
         pilot_statistics(DL2File(few), WHOLE)
 
