@@ -187,7 +187,7 @@ class TargetBins:
         low, high = self.bins.edges[:-1], self.bins.edges[1:]
         inner = 1 + 1e-6
         thrown = (high > energy_min[:, None] * inner) & (low * inner < energy_max[:, None])
-        return thrown & self.bins.requested.any(axis=0)
+        return thrown & self.bins.asked.any(axis=0)
 
 
 def target_bins(

@@ -132,14 +132,15 @@ class Pointings:
 
 
 def _filled(events: Array, one: PointNeeds) -> Array:
-    """Throw bins of a target of which the pilots say nothing at the density of their neighbours: no holes."""
+    """Throw bins where the pilots say nothing of a target at the density of their neighbours at least: no holes."""
     share = one.etendue * integral(one.edges[:-1], one.edges[1:], one.index)
     bins, filled = np.arange(events.shape[1]), events.copy()
     for row in np.flatnonzero(one.blind.any(axis=1) & (events > 0).any(axis=1)):
         some = events[row] > 0
+        some = some & ~one.blind[row] if (some & ~one.blind[row]).any() else some
         density = np.exp(np.interp(bins, bins[some], np.log(events[row, some] / share[row, some])))
         inside = one.blind[row] & np.isfinite(share[row])
-        filled[row, inside] = density[inside] * share[row, inside]
+        filled[row, inside] = np.maximum(density * share[row], events[row])[inside]
     return filled
 
 

@@ -221,8 +221,19 @@ class Truth:
 
     @cached_property
     def bins(self) -> PilotBins:
-        """What the bins of pilots that say the truth need."""
+        """What pilots that say the truth say of their bins."""
         return pilot_bins(self.statistics, targets=self.how.targets)
+
+    @property
+    def uses(self) -> tuple[int, ...]:
+        """Numbers of uses of a shower that a production may take."""
+        return self.how.n_use or (min(pilot.n_use for pilot in self.statistics),)
+
+    @cached_property
+    def needs(self) -> PointNeeds:
+        """What the bins truly need at the pointings, with the first number of uses."""
+        thrown = ThrownRanges(*self.energies, self.radius, self.viewcone, self.uses[0])
+        return needs_at(self.bins, self.weights, thrown)
 
 # %% ../../nbs/plan/08_truth.ipynb #d78a36f5
 def toy_rates(model: ToyModel, edges: ArrayLike) -> tuple[Array, Array]:
@@ -418,12 +429,11 @@ def toy_truth(
     )
 
 # %% ../../nbs/plan/08_truth.ipynb #ff8f0e03
-def target_of(bins: PilotBins, matrix: Any, metrics: Metrics) -> tuple[Array, NDArray[np.bool_]]:
-    """Return the target of each bin at the rows of a matrix, and whether it is one on the effective area."""
-    logs = matrix @ np.log(bins.wanted)
-    energy = metrics.energy_estimate
+def target_of(needs: PointNeeds, metrics: Metrics) -> tuple[Array, NDArray[np.bool_]]:
+    """Return the target that decides in each bin, and whether it is one on the effective area, shape (m, b)."""
+    on_area, energy = np.isfinite(needs.wanted), metrics.energy_estimate
     other = np.nan if energy is None else energy.target
-    return np.where(np.isfinite(logs), np.exp(-0.5 * logs), other), np.isfinite(logs)
+    return np.where(on_area, needs.wanted**-0.5, other), on_area
 
 
 def slice_needs(bins: PilotBins, matrix: Any, energies: tuple[Array, Array], slices: Slices) -> PointNeeds:
@@ -441,7 +451,6 @@ class _PlanRates:
     bins: PilotBins
     matrix: Any
     energies: tuple[Array, Array]
-    metrics: Metrics
     counted: bool
 
     def __call__(self, slices: Slices, edges: Array) -> Rates:
@@ -455,14 +464,15 @@ class _PlanRates:
 
     def _with(self, slices: Slices, uses: int) -> Rates:
         """Return the rates of slices with one number of uses."""
-        matrix = self.matrix[slices.point]
-        needed = slice_needs(self.bins, matrix, self.energies, slices)
-        target, _ = target_of(self.bins, matrix, self.metrics)
-        events = np.where(needed.events > 0, needed.events, np.nan)
-        share = needed.passed / events
+        both, first = (
+            slice_needs(bins, self.matrix[slices.point], self.energies, slices)
+            for bins in (self.bins, replace(self.bins, others=()))
+        )
+        passed, needed = (np.where(one.events > 0, one.events, np.nan) for one in (first, both))
+        share = first.passed / passed
         passing = share / (1 + share) if self.counted else np.minimum(share, 1.0)
-        design = np.nan_to_num(needed.passed * target**2, nan=1.0)
-        return Rates(passing, _correlation(design, np.nan_to_num(passing), uses, self.counted), events)
+        design = np.nan_to_num(first.passed / first.wanted, nan=1.0)
+        return Rates(passing, _correlation(design, np.nan_to_num(passing), uses, self.counted), needed)
 
 
 def _correlation(design: Array, passing: Array, n_use: int, counted: bool) -> Array:
@@ -519,7 +529,7 @@ def plan_truth(plan: ProductionPlan, inputs: PlanInputs) -> Truth:
         name=f"what the pilots of {configuration.name!r} say",
         pilots=pilots,
         statistics=tuple(plan.evaluations),
-        rates=_PlanRates(bins, matrix, energies, metrics, all(pilot.counted for pilot in pilots)),
+        rates=_PlanRates(bins, matrix, energies, all(pilot.counted for pilot in pilots)),
         metrics=metrics,
         index=configuration.spectral_index,
         places=places,

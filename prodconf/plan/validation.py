@@ -82,8 +82,7 @@ def _plan(truth: Truth, pilots: Sequence[PilotStatistics], n_toys: int) -> _Plan
     bins, own, places = pilot_bins(pilots, targets=truth.how.targets), truth.weights, truth.places
     matrix = sparse.csr_matrix(sparse.kron(sparse.identity(n_toys), own.matrix))
     weights = GridWeights(matrix, np.tile(own.outside, n_toys))
-    choices = truth.how.n_use or (min(p.n_use for p in pilots),)
-    needs = {uses: _needs_of(truth, bins, weights, uses) for uses in choices}
+    needs = {uses: _needs_of(truth, bins, weights, uses) for uses in truth.uses}
     zenith, azimuth, level = (np.tile(one, n_toys) for one in (places.zenith, places.azimuth, places.nsb_level))
     radius, viewcone = (np.tile(limits, (n_toys, 1)) for limits in (truth.radius, truth.viewcone))
     return _Planned(n_toys, bins, weights, Pointings(zenith, azimuth, level, radius, viewcone, needs))
@@ -243,7 +242,7 @@ def _promised(
     for uses in np.unique(slices.n_use).tolist():
         mine = slices.n_use == uses
         matrix, chosen = planned.weights.matrix[rows[mine]], slices.part(mine)
-        target, on_area = target_of(planned.bins, matrix, truth.metrics)
+        target, on_area = (one[rows[mine]] for one in target_of(planned.pointings.needs[uses], truth.metrics))
         same[mine] = on_area == wanted[1][mine]
         target = np.where(same[mine], target, wanted[0][mine])
         needed = slice_needs(planned.bins, matrix, truth.energies, chosen)
@@ -263,10 +262,13 @@ def _made(
     slices = _slices(truth, planned, divided)
     rates = truth.rates(slices, known.edges)
     made = _simulate(truth, slices, rates, known.edges, rng)
-    target, on_area = target_of(known, truth.weights.matrix[slices.point], truth.metrics)
+    targets, areas = target_of(truth.needs, truth.metrics)
+    target, on_area = targets[slices.point], areas[slices.point]
     by_need = target * np.sqrt(rates.needed / np.maximum(made.thrown, 1e-300))
     achieved = np.where(on_area, np.nan_to_num(made.uncertainty, nan=np.inf), by_need)
-    of_pilots = truth.weights.matrix[slices.point].power(2) @ (1 / np.maximum(known.n_effective, 1e-9))
+    squares = truth.weights.matrix[slices.point].power(2)
+    noise = [squares @ (1 / np.maximum(one.n_effective, 1e-9)) for one in (known, *known.others)]
+    of_pilots = np.choose(truth.needs.decides[slices.point], noise)
     spread = of_pilots + np.where(on_area & (made.n_effective > 0), 1 / np.maximum(made.n_effective, 1e-9), 0.0)
     promised, same = _promised(truth, planned, slices, made.expected, (target, on_area))
     return slices, (np.where(np.isnan(achieved), np.nan, promised), achieved, np.where(same, spread, np.nan))
@@ -470,7 +472,7 @@ def validate_truth(truth: Truth, *, n_toys: int = 200, seed: int = 1) -> Validat
     require_kind("truth", truth, Truth)
     number = require_whole("n_toys", n_toys, 1, 100_000)
     rng = np.random.default_rng(require_whole("seed", seed, 0, 2**63 - 1))
-    target = target_of(truth.bins, truth.weights.matrix, truth.metrics)[0]
+    target = target_of(truth.needs, truth.metrics)[0]
     step = max(1, _ROWS // len(truth.places))
     made: dict[str, list[Any]] = {"blind": [], "sure": [], "estimate": []}
     for size in [min(step, number - first) for first in range(0, number, step)]:
@@ -536,11 +538,12 @@ def validate_plan(
     ----------
     configuration : PlanConfiguration, mapping, str or Path, optional
         A plan with dl2_events and cost, as for `plan_production`; what its pilots say is taken for the truth. Without
-        it a toy in closed form is planned, and one toy in ten is drawn shower by shower and judged by its truth.
+        it a toy in closed form is planned.
     output : str or Path, optional
         Folder for `validation.ecsv` and `validation.png`; nothing is written without it.
     n_toys : int
-        How many times pilots and productions are drawn.
+        How many times pilots and productions are drawn; a tenth as many are drawn of a toy whose truth is known shower
+        by shower, and judged by it.
     seed : int
         Of the random numbers.
     overwrite : bool
@@ -559,8 +562,7 @@ def validate_plan(
         require_output_folder(output, overwrite=overwrite)
     truth, inputs = _truth_of(configuration, progress)
     validation = validate_truth(truth, n_toys=n_toys, seed=seed)
-    if configuration is None:
-        validation = replace(validation, loop=validate_loop(n_toys=max(1, min(n_toys // 10, 10_000)), seed=seed))
+    validation = replace(validation, loop=validate_loop(n_toys=max(1, min(n_toys // 10, 10_000)), seed=seed))
     if output is not None:
         _write(validation, output, inputs, overwrite=overwrite)
     return validation

@@ -5,7 +5,7 @@
 # %% ../../nbs/precision/07_needs.ipynb #3e45c7c2
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -36,7 +36,7 @@ __all__ = ['Array', 'Mask', 'PilotBins', 'pilot_bins', 'sure_factor', 'Doubt', '
 @dataclass(frozen=True, eq=False)
 class PilotBins:
     """
-    What p pilots say of b energy bins; from `pilot_bins`.
+    What p pilots say of b energy bins for one target; from `pilot_bins`.
 
     Attributes
     ----------
@@ -44,8 +44,7 @@ class PilotBins:
     edges : numpy.ndarray, shape (b + 1,)
         TeV.
     per_area : numpy.ndarray, shape (p, b)
-        Thrown events per m² and sr that reach the pilots' own target in each bin, as the pilot was thrown; NaN where
-        undetermined.
+        Thrown events per m² and sr that reach the target in each bin, as the pilot was thrown; NaN where undetermined.
     n_effective : numpy.ndarray, shape (p, b)
         Effective pilot events behind it.
     wanted : numpy.ndarray, shape (p, b)
@@ -55,6 +54,7 @@ class PilotBins:
     slope : numpy.ndarray, shape (p, b)
         Power of the energy that the effective area goes with around each bin.
     requested : numpy.ndarray of bool, shape (p, b)
+        Bins that lie wholly in the range of the target.
     notes : tuple of str
         What the targets mean for the data.
     threshold : numpy.ndarray, shape (p,), optional
@@ -63,6 +63,8 @@ class PilotBins:
         Times the events for the pilots' own target, at each energy.
     between : float
         Mean squared error of the interpolation between pilots, in units of the variance among them.
+    others : tuple of PilotBins
+        The same for further targets.
     """
 
     pilots: tuple[PilotStatistics, ...]
@@ -78,6 +80,7 @@ class PilotBins:
     threshold: Array | None = None
     scale: ArrayLike = 1.0
     between: float = 1 / 4
+    others: tuple[PilotBins, ...] = ()
     _readers: dict[int, tuple[GridWeights, _Reader]] = field(init=False, default_factory=dict, repr=False)
 
     def reader(self, weights: GridWeights) -> _Reader:
@@ -86,6 +89,11 @@ class PilotBins:
             self._readers.clear()
             self._readers[id(weights)] = weights, _Reader(self, weights.matrix)
         return self._readers[id(weights)][1]
+
+    @property
+    def asked(self) -> Mask:
+        """Bins that lie wholly in the range of a target, shape (p, b)."""
+        return np.logical_or.reduce([one.requested for one in (self, *self.others)])
 
 
 def pilot_bins(pilots: Sequence[PilotStatistics], *, targets: BinTargets | None = None) -> PilotBins:
@@ -106,21 +114,40 @@ def pilot_bins(pilots: Sequence[PilotStatistics], *, targets: BinTargets | None 
         If the pilots' bins do not fit, or `targets` cannot be used.
     """
     axis, own, place = shared_axis([p.energy_edges for p in pilots], [p.source for p in pilots])
-    shape = (len(pilots), axis.size - 1)
-    needs, worth, wanted, design = np.full(shape, np.nan), np.zeros(shape), np.full(shape, np.inf), np.ones(shape)
-    requested, area = np.zeros(shape, dtype=np.bool_), np.full(shape, np.nan)
-    passed = np.zeros(shape)
-    for i, (pilot, here, there) in enumerate(zip(pilots, own, place, strict=True)):
-        within = integral(axis[:-1], axis[1:], pilot.index)[there]
-        needs[i, there] = pilot.density[here] * within
-        worth[i, there], design[i, there] = pilot.n_effective[here], pilot.design_effect[here]
-        requested[i, there] = pilot.requested[here]
-        area[i, there], passed[i, there] = pilot.effective_area[here], pilot.n_passed[here]
-        on_area = (pilot.decided_by[here] != "energy_estimate") & (pilot.target > 0)
-        wanted[i, there] = np.where(on_area, pilot.target**-2.0, np.inf)
-    slope, threshold = _slopes(axis, area, passed), _thresholds(pilots)
-    bins = PilotBins(tuple(pilots), axis, needs, worth, wanted, design, passed, slope, requested, (), threshold)
+
+    def on_axis(values: Iterable[Array], missing: float = 0.0) -> Array:
+        table = np.full((len(pilots), axis.size - 1), missing)
+        for row, value, here, there in zip(table, values, own, place, strict=True):
+            row[there] = value[here]
+        return table
+
+    area, passed = on_axis((p.effective_area for p in pilots), np.nan), on_axis(p.n_passed for p in pilots)
+    design, threshold = on_axis((p.design_effect for p in pilots), 1.0), _thresholds(pilots)
+    within, slope = integral(axis[:-1], axis[1:], pilots[0].index), _slopes(axis, area, passed)
+    first, *others = (
+        PilotBins(
+            pilots=tuple(pilots),
+            edges=axis,
+            per_area=on_axis((p.alone[name].density for p in pilots), np.nan) * within,
+            n_effective=on_axis(p.alone[name].n_effective for p in pilots),
+            wanted=np.full(area.shape, np.inf)
+            if name != "uncertainty_effective_area"
+            else _effective_events(pilots, area),
+            design_effect=design,
+            n_passed=passed,
+            slope=slope,
+            requested=on_axis(p.covers(name).astype(np.float64) for p in pilots) > 0,
+            threshold=threshold,
+        )
+        for name in pilots[0].alone
+    )
+    bins = replace(first, others=tuple(others))
     return bins if targets is None or targets == BinTargets() else _retargeted(bins, targets, area)
+
+
+def _effective_events(pilots: Sequence[PilotStatistics], area: Array) -> Array:
+    """Return the effective events that the pilots' targets on the effective area ask for, shape (p, b)."""
+    return np.broadcast_to([[pilot.target**-2.0] for pilot in pilots], area.shape)
 
 
 def _thresholds(pilots: Sequence[PilotStatistics]) -> Array | None:
@@ -218,21 +245,21 @@ class _Reader:
     """Reads tables of the pilots, shape (p, b), at m pointings: at equal energies over threshold where it can."""
 
     def __init__(self, bins: PilotBins, matrix: Matrix) -> None:
-        self.matrix = sparse.csr_matrix(matrix)
+        self.bins, self.matrix = bins, sparse.csr_matrix(matrix)
         self.matrix.eliminate_zeros()
         size, count = self.matrix.nnz, np.diff(self.matrix.indptr)
         shape = (len(count), size)
         self.weights = sparse.csr_matrix((self.matrix.data, np.arange(size), self.matrix.indptr), shape=shape)
-        self._bins = np.arange(bins.edges.size - 1)
+        self._places = np.arange(bins.edges.size - 1)
         threshold = np.ones(len(bins.pilots)) if bins.threshold is None else bins.threshold
         self._scaled = Morphing(self.matrix, np.log(threshold), np.log(bins.edges[:-1] * bins.edges[1:]) / 2).apart()
         known = np.where(bins.per_area > 0, 1.0, np.nan)
-        found = self.weights @ self._scaled.read(known, self._bins)
+        found = self.weights @ self._scaled.read(known, self._places)
         self._inside = np.repeat(np.isfinite(found), count, axis=0)
 
     def each(self, table: Array, *, power: int = 1) -> Array:
         """Return what each stored weight reads, shape (nnz, b)."""
-        return np.where(self._inside, self._scaled.read(table, self._bins, power=power), table[self.matrix.indices])
+        return np.where(self._inside, self._scaled.read(table, self._places, power=power), table[self.matrix.indices])
 
     def mean(self, table: Array, *, power: int = 1) -> Array:
         """Return the weighted mean, shape (m, b); with power 2 its variance from tables of variances."""
@@ -340,7 +367,8 @@ class PointNeeds:
     etendue : numpy.ndarray, shape (m, b)
         Area times solid angle of each bin in m² sr.
     events : numpy.ndarray, shape (m, b)
-        Thrown events that reach the target; 0 where nothing is asked, or nothing is known.
+        Thrown events that reach the targets of the bin as far as they are known; 0 where nothing is asked, or nothing
+        is known.
     sure : numpy.ndarray, shape (m, b)
         Thrown events that keep all targets of the pointing together at the confidence if each bin is thrown with no
         more than these; see `promised` for less.
@@ -349,13 +377,15 @@ class PointNeeds:
     wanted : numpy.ndarray, shape (m, b)
         Effective events that the target asks for; infinite where the target is not one on the effective area.
     held, blind : numpy.ndarray of bool, shape (m, b)
-        Bins that are held to the target, and those of them of which the pilots say nothing.
+        Bins that are held to a target, and those of them where the pilots say nothing of one.
     slope : numpy.ndarray, shape (m, b)
         Power of the energy that the effective area goes with around each bin.
     n_effective : numpy.ndarray, shape (m, b)
         Effective events of the pilots that `events` rests on.
     doubt : Doubt
         How well `events` is known.
+    decides : numpy.ndarray of int, shape (m, b)
+        Number of the target that asks for the most: 0 for that of `PilotBins`, 1 for the first of its others.
     index : float
         Spectral index of the pilots, within the bins.
     confidence : float
@@ -373,15 +403,15 @@ class PointNeeds:
     slope: Array
     n_effective: Array
     doubt: Doubt
+    decides: NDArray[np.intp]
     index: float
     confidence: float
-    _bins: PilotBins
-    _reader: _Reader
+    _readers: tuple[_Reader, ...]
 
     @property
     def known(self) -> Mask:
-        """Bins that are held to the target and of which the pilots say something, shape (m, b)."""
-        return self.held & ~self.blind
+        """Bins that are held to a target and of which the pilots say something, shape (m, b)."""
+        return self.events > 0
 
     def sure_with(self, factor: float) -> Array:
         """Return what `sure` would be with so many times the events in the pilots, if they said the same."""
@@ -401,13 +431,18 @@ class PointNeeds:
 
     def replicas(self, rng: np.random.Generator, n_replicas: int) -> Iterator[Array]:
         """Yield the events that other pilots of the same size might have asked for, shape (m, b) each."""
-        known = np.maximum(self._bins.n_effective, 1e-3)
-        own = self._reader.mean(1 / known, power=2)
+        known = [np.maximum(one.bins.n_effective, 1e-3) for one in self._readers]
+        own = self._of_deciding([1 / one for one in known], power=2)
         stretch, between = np.sqrt((self.doubt.counts + self.doubt.unseen) / own), np.sqrt(self.doubt.between)
         for _ in range(n_replicas):
-            shift = np.log(known / np.maximum(rng.standard_gamma(known), 1e-300))
-            logs = stretch * self._reader.mean(shift) + between * rng.standard_normal()
+            shifts = [np.log(one / np.maximum(rng.standard_gamma(one), 1e-300)) for one in known]
+            logs = stretch * self._of_deciding(shifts) + between * rng.standard_normal()
             yield self.events * np.exp(np.minimum(logs, 300.0))
+
+    def _of_deciding(self, tables: Sequence[Array], power: int = 1) -> Array:
+        """Read a table of each target, and take that of the target that decides, shape (m, b)."""
+        means = [reader.mean(table, power=power) for reader, table in zip(self._readers, tables, strict=True)]
+        return np.choose(self.decides, means)
 
     def joint(self, thrown: Array, *, factor: float = 1.0) -> Array:
         """
@@ -471,9 +506,22 @@ class PointNeeds:
     def at(self, rows: Any) -> PointNeeds:
         """Return the needs of some pointings."""
         doubt = Doubt(*(getattr(self.doubt, one.name)[rows] for one in fields(Doubt)))
-        names = ("etendue", "events", "sure", "passed", "wanted", "held", "blind", "slope", "n_effective")
+        names = ("etendue", "events", "sure", "passed", "wanted", "held", "blind", "slope", "n_effective", "decides")
         own: dict[str, Any] = {name: getattr(self, name)[rows] for name in names}
-        return replace(self, **own, doubt=doubt, _reader=_Reader(self._bins, self._reader.matrix[rows]))
+        readers = tuple(_Reader(one.bins, one.matrix[rows]) for one in self._readers)
+        return replace(self, **own, doubt=doubt, _readers=readers)
+
+
+def _chosen(records: Sequence[PointNeeds], number: NDArray[np.intp], names: Sequence[str]) -> PointNeeds:
+    """Take some fields of each bin, and its doubt, from the record of its number."""
+
+    def pick(owners: Sequence[Any], name: str) -> Array:
+        return np.choose(number, [getattr(one, name) for one in owners])
+
+    doubts = [one.doubt for one in records]
+    doubt = Doubt(*(pick(doubts, one.name) for one in fields(Doubt)))
+    own: dict[str, Any] = {name: pick(records, name) for name in names}
+    return replace(records[0], **own, doubt=doubt)
 
 # %% ../../nbs/precision/07_needs.ipynb #0935a745
 @dataclass(frozen=True, eq=False)
@@ -516,6 +564,23 @@ def needs_at(bins: PilotBins, weights: GridWeights, thrown: ThrownRanges, *, con
     ArgumentError
         If an argument is out of range, or the pilots cannot tell what other uses of a shower mean.
     """
+    require_probability(confidence)
+    found = [_needs_of_target(one, weights, thrown, confidence) for one in (bins, *bins.others)]
+    joined = found[0] if len(found) == 1 else _most_demanding(found)
+    return replace(joined, sure=joined.sure_with(1.0))
+
+
+def _most_demanding(found: Sequence[PointNeeds]) -> PointNeeds:
+    """Join the needs of several targets: each bin is as large as the one asks that asks for the most."""
+    decides = np.argmax([one.events for one in found], axis=0)
+    joined = _chosen(found, decides, ("events", "passed", "wanted", "n_effective"))
+    held, blind = (np.logical_or.reduce([getattr(one, name) for one in found]) for name in ("held", "blind"))
+    readers = tuple(reader for one in found for reader in one._readers)
+    return replace(joined, held=held, blind=blind, decides=decides, _readers=readers)
+
+
+def _needs_of_target(bins: PilotBins, weights: GridWeights, thrown: ThrownRanges, confidence: float) -> PointNeeds:
+    """Say what each bin needs for one target, as estimated."""
     reader = bins.reader(weights)
     shape = (weights.matrix.shape[0], bins.edges.size - 1)
     disc = np.pi * np.broadcast_to(np.asarray(thrown.radius, dtype=np.float64), shape) ** 2
@@ -526,7 +591,7 @@ def needs_at(bins: PilotBins, weights: GridWeights, thrown: ThrownRanges, *, con
     known, etendue = held & np.isfinite(logs), disc * solid_angle(np.deg2rad(cone))
     events = np.where(known, np.exp(np.where(known, logs, 0.0)) * etendue, 0.0)
     wanted = np.exp(reader.matrix @ np.log(bins.wanted))
-    found = PointNeeds(
+    return PointNeeds(
         edges=bins.edges,
         etendue=etendue,
         events=events,
@@ -538,12 +603,11 @@ def needs_at(bins: PilotBins, weights: GridWeights, thrown: ThrownRanges, *, con
         slope=reader.mean(bins.slope),
         n_effective=1 / reader.mean(1 / np.maximum(bins.n_effective, 1e-9)),
         doubt=doubt,
+        decides=np.zeros(shape, dtype=np.intp),
         index=bins.pilots[0].index,
-        confidence=require_probability(confidence),
-        _bins=bins,
-        _reader=reader,
+        confidence=confidence,
+        _readers=(reader,),
     )
-    return replace(found, sure=found.sure_with(1.0))
 
 
 def _logs(bins: PilotBins) -> Array:
@@ -581,8 +645,9 @@ def with_left_out(bins: PilotBins, points: PilotPoints) -> PilotBins:
     Returns
     -------
     PilotBins
-        With another `between`, if a pilot stands between others.
+        With another `between` for each target, if a pilot stands between others.
     """
+    bins = replace(bins, others=tuple(with_left_out(one, points) for one in bins.others))
     table, noise, error, spread = _logs(bins), 1 / np.maximum(bins.n_effective, 1e-9), 0.0, 0.0
     for _, out, weights in left_out_weights(points):
         reader = _Reader(bins, weights.matrix)
@@ -604,13 +669,5 @@ def with_uses(needs: Mapping[int, PointNeeds], n_use: NDArray[np.intp]) -> Point
     n_use : numpy.ndarray of int, shape (m, b)
         Those of the first where they are none of these.
     """
-    first = next(iter(needs.values()))
-
-    def chosen(records: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
-        found = {name: getattr(records[0], name) for name in names}
-        for uses, one in zip(needs, records, strict=True):
-            found = {name: np.where(n_use == uses, getattr(one, name), values) for name, values in found.items()}
-        return found
-
-    doubt = Doubt(**chosen([one.doubt for one in needs.values()], [one.name for one in fields(Doubt)]))
-    return replace(first, **chosen(list(needs.values()), ["events", "sure", "passed"]), doubt=doubt)
+    number = np.sum([i * (n_use == uses) for i, uses in enumerate(needs)], axis=0)
+    return _chosen(list(needs.values()), number, ("events", "sure", "passed"))

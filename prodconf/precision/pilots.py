@@ -5,6 +5,7 @@
 # %% ../../nbs/precision/06_pilots.ipynb #07836ab4
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -32,8 +33,8 @@ from ..sky.shower_frame import solid_angle
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'PilotStatistics', 'effective_events', 'Counted', 'pilot_statistics', 'Requirement', 'joined_bins',
-           'requirement', 'require_reuse', 'disc_factors', 'number_of_events', 'thrown_text']
+__all__ = ['Array', 'PilotStatistics', 'effective_events', 'TargetNeed', 'Counted', 'pilot_statistics', 'Requirement',
+           'joined_bins', 'requirement', 'require_reuse', 'disc_factors', 'number_of_events', 'thrown_text']
 
 # %% ../../nbs/precision/06_pilots.ipynb #bd1164ee
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class PilotStatistics:
         Bins that lie wholly in the range of a target.
     status : numpy.ndarray of str, shape (n,)
         "ok", "sample_limited", "undetermined" (for one of its targets at least), or "not_requested".
+    alone : mapping
+        Name of each target to what it needs alone, in all bins of the file.
     notes : tuple of str
         What the reader found.
     """
@@ -105,7 +108,13 @@ class PilotStatistics:
     decided_by: NDArray[np.str_]
     requested: NDArray[np.bool_]
     status: NDArray[np.str_]
+    alone: Mapping[str, TargetNeed]
     notes: tuple[str, ...] = ()
+
+    def covers(self, name: str) -> NDArray[np.bool_]:
+        """Tell which bins lie wholly in the range of a target, shape (n,); none without the target."""
+        metric: Metric | None = getattr(self.targets, name, None)
+        return np.zeros(self.density.shape, np.bool_) if metric is None else metric.covers(self.energy_edges)
 
     @property
     def target(self) -> float:
@@ -181,8 +190,8 @@ def _area(file: ReconstructedEvents, counts: EventCounts, axis: Axis, index: flo
     return found, _Area(k, n, trials, n_trials, design, uncertainty, n_effective, thrown)
 
 # %% ../../nbs/precision/06_pilots.ipynb #f68c9e5e
-class _Need(NamedTuple):
-    """Densities that a target needs, per bin."""
+class TargetNeed(NamedTuple):
+    """What one target needs in all bins, shape (n,) each, as `PilotStatistics` has it for all targets together."""
 
     density: Array
     bound: Array
@@ -196,14 +205,14 @@ def _density(events: Array, thrown: Array, known: NDArray[np.bool_], unknown: fl
     return np.divide(events, thrown, out=np.full(thrown.shape, unknown), where=good)
 
 
-def _need_of_area(area: _Area, target: float) -> _Need:
+def _need_of_area(area: _Area, target: float) -> TargetNeed:
     """Return what a target on the effective area needs."""
     some, trials = (area.k > 0) & (area.n > 0), area.trials
     spread = np.where(some, area.k / np.where(some, area.n_effective, 1.0), 1.0)
     bound = binomial.required_events_bound(area.k, area.n_trials, target, design_effect=spread)
     estimate = area.n * (area.planned / target) ** 2
     floor = binomial.required_events_floor(area.n, target)
-    return _Need(
+    return TargetNeed(
         _density(estimate, area.thrown, some, np.nan),
         _density(bound * area.design / spread / trials, area.thrown, some, np.inf),
         np.where(some, 0.0, _density(floor, area.thrown, ~some, 0.0)),
@@ -216,7 +225,7 @@ _SURE = float(ndtri(0.95))
 
 def _need_of_energy(
     file: ReconstructedEvents, estimate: EnergyEstimate, thrown: Array, target: float
-) -> tuple[_Need, Array]:
+) -> tuple[TargetNeed, Array]:
     """Return what a target on the energy bias needs, and the standard error of the bias."""
     events, variance = required_events_bias(estimate, file.n_simulated, target)
     known = np.isfinite(events)
@@ -224,13 +233,13 @@ def _need_of_energy(
     sigma = np.sqrt(np.where(known, variance, 0.0))
     bound = np.where(np.isnan(density), np.inf, density * np.exp(_SURE * sigma))
     worth = np.divide(1.0, variance, out=np.zeros_like(variance), where=known & (variance > 0))
-    return _Need(density, bound, np.zeros_like(density), worth), estimate.bias_uncertainty
+    return TargetNeed(density, bound, np.zeros_like(density), worth), estimate.bias_uncertainty
 
 # %% ../../nbs/precision/06_pilots.ipynb #f6981927
 class _Joined(NamedTuple):
     """The needs of all targets together, as in `PilotStatistics`."""
 
-    need: _Need
+    need: TargetNeed
     decided_by: NDArray[np.str_]
     requested: NDArray[np.bool_]
     status: NDArray[np.str_]
@@ -243,11 +252,10 @@ def _status(n_effective: Array, requested: NDArray[np.bool_], blind: NDArray[np.
     return np.where(requested, status, "not_requested")
 
 
-def _join(needs: dict[str, _Need], covers: dict[str, NDArray[np.bool_]], n_bins: int) -> _Joined:
+def _join(needs: dict[str, TargetNeed], covers: dict[str, NDArray[np.bool_]], n_bins: int) -> _Joined:
     """Take the largest need of each bin; where nothing is requested, that of the first target."""
-    nothing = _Need(*(np.full(n_bins, x) for x in (np.nan, np.inf, 0.0, 0.0)))
-    names, all_needs = list(needs) or [""], list(needs.values()) or [nothing]
-    requested = np.any([covers[name] for name in needs], axis=0) if needs else np.zeros(n_bins, bool)
+    names, all_needs = list(needs), list(needs.values())
+    requested = np.any([covers.get(name, np.zeros(n_bins, bool)) for name in needs], axis=0)
     holds = np.array([covers.get(name, ~requested) | (~requested & (name == names[0])) for name in names])
     density = np.where(holds, [need.density for need in all_needs], np.nan)
     best, bins = np.argmax(np.where(np.isnan(density), -np.inf, density), axis=0), np.arange(n_bins)
@@ -256,7 +264,7 @@ def _join(needs: dict[str, _Need], covers: dict[str, NDArray[np.bool_]], n_bins:
     bound[~known.any(axis=0)] = np.inf
     floor = np.where(holds, [need.floor for need in all_needs], 0.0).max(axis=0)
     worth = np.array([need.n_effective for need in all_needs])[best, bins]
-    joined = _Need(density[best, bins], bound, floor, worth)
+    joined = TargetNeed(density[best, bins], bound, floor, worth)
     blind: NDArray[np.bool_] = np.any(holds & ~known, axis=0)
     decided = np.where(np.isnan(joined.density), "", np.array(names)[best])
     return _Joined(joined, decided, requested, _status(worth, requested, blind))
@@ -301,15 +309,17 @@ def _counts(file: ReconstructedEvents, counted: Counted | None, axis: Axis, inde
 
 def _needs(
     file: ReconstructedEvents, targets: Metrics, area: _Area, counted: Counted
-) -> tuple[dict[str, _Need], Array]:
+) -> tuple[dict[str, TargetNeed], Array]:
     """Return what each target needs, and the standard error of the energy bias (NaN without a target on it)."""
-    needs, bias = {}, np.full(area.k.shape, np.nan)
+    needs: dict[str, TargetNeed] = {}
+    bias = np.full(area.k.shape, np.nan)
     if targets.uncertainty_effective_area is not None:
         needs[_TARGETS[0]] = _need_of_area(area, targets.uncertainty_effective_area.target)
     if targets.energy_estimate is not None:
         estimate = counted.estimate or energy_estimate(counted.counts)
         needs[_TARGETS[1]], bias = _need_of_energy(file, estimate, area.thrown, targets.energy_estimate.target)
-    return needs, bias
+    nothing = TargetNeed(*(np.full(area.k.shape, x) for x in (np.nan, np.inf, 0.0, 0.0)))
+    return needs or {"": nothing}, bias
 
 
 def _per_bin(found: EffectiveArea, area: _Area, joined: _Joined) -> dict[str, Any]:
@@ -386,6 +396,7 @@ def pilot_statistics(
         n_use=header.n_use,
         **_per_bin(found, area, joined),
         bias_uncertainty=bias,
+        alone=needs,
         notes=tuple(file.notes),
     )
 

@@ -84,6 +84,7 @@ def evaluation(zenith: float, *, azimuth=0.0, nsb=0.24, index=2.0) -> PilotStati
         energy_edges=np.array([1.0, 2.0]),
         requested=np.array([True]),
         status=np.array(["ok"]),
+        alone={},
         **values,
     )
 

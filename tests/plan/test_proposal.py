@@ -238,10 +238,7 @@ def test_one_spectrum_is_the_plans_own_number_at_its_pilots(small_plan):
             *(values[[i]] for values in (places.zenith, places.azimuth, places.nsb_level)),
             today.radius[[i]],
             today.viewcone[[i]],
-            {
-                n: replace(needs, **{k: getattr(needs, k)[[i]] for k in ("etendue", "events", "sure", "passed")})
-                for n, needs in today.needs.items()
-            },
+            {n: replace(needs.at([i]), blind=np.zeros_like(needs.blind[[i]])) for n, needs in today.needs.items()},
         )
         ends = float(ranges["energy_min"][i]), float(ranges["energy_max"][i])
         found = spectrum(thrown_over(one.wanted(None), ends), MODEL, index=plan.configuration.spectral_index)
