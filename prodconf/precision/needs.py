@@ -130,9 +130,7 @@ def pilot_bins(pilots: Sequence[PilotStatistics], *, targets: BinTargets | None 
             edges=axis,
             per_area=on_axis((p.alone[name].density for p in pilots), np.nan) * within,
             n_effective=on_axis(p.alone[name].n_effective for p in pilots),
-            wanted=np.full(area.shape, np.inf)
-            if name != "uncertainty_effective_area"
-            else _effective_events(pilots, area),
+            wanted=_wanted(pilots, name, area.shape),
             design_effect=design,
             n_passed=passed,
             slope=slope,
@@ -145,9 +143,10 @@ def pilot_bins(pilots: Sequence[PilotStatistics], *, targets: BinTargets | None 
     return bins if targets is None or targets == BinTargets() else _retargeted(bins, targets, area)
 
 
-def _effective_events(pilots: Sequence[PilotStatistics], area: Array) -> Array:
-    """Return the effective events that the pilots' targets on the effective area ask for, shape (p, b)."""
-    return np.broadcast_to([[pilot.target**-2.0] for pilot in pilots], area.shape)
+def _wanted(pilots: Sequence[PilotStatistics], name: str, shape: tuple[int, ...]) -> Array:
+    """Return the effective events that a target asks for, shape (p, b); infinite for one not on the effective area."""
+    on_area = name == "uncertainty_effective_area"
+    return np.broadcast_to([[pilot.target**-2.0 if on_area else np.inf] for pilot in pilots], shape)
 
 
 def _thresholds(pilots: Sequence[PilotStatistics]) -> Array | None:
