@@ -145,30 +145,35 @@ def _area_results(area: EffectiveArea) -> dict[str, Any]:
     return result | {"status": area.status}
 
 # %% ../nbs/calculate_statistical_errors_grid_point.ipynb #66357cb9
+class _Energy(u.Quantity):
+    """An energy that `float` turns into TeV: the documentation promises a float."""
+
+    def __float__(self) -> float:
+        return float(self.to_value("TeV")) if self.unit.is_equivalent("TeV") else super().__float__()
+
+
 _LEAST_EDGES = 4  # of the bins that the area is seen to rise over
 
 
-def _find_threshold(
-    area: EffectiveArea, header: DL2Header, fraction: float, reference_energy: Any, confidence: float
-) -> EnergyThreshold:
+def _energy_counts(area: EffectiveArea, header: DL2Header) -> EnergyCounts:
+    """Return what the energy threshold is found in."""
+    known = area.n_passed > 0
+    design = np.where(known, area.n_passed / np.where(known, area.n_effective, 1.0), 1.0)
+    whole = float(binomial.effective_area(1.0, header.core_scatter_max, header.core_scatter_min))
+    return EnergyCounts(area.energy_edges, area.n_passed, area.n_simulated, design, whole)
+
+
+def _find_threshold(counts: EnergyCounts, fraction: float, reference_energy: Any, confidence: float) -> EnergyThreshold:
     """Find the energy where the effective area exceeds a fraction of its peak, or of a reference."""
     fraction, level = require_scalar("requested_eff_area_fraction", fraction), require_scalar("confidence", confidence)
-    if area.energy_edges.size < _LEAST_EDGES:
+    if np.size(counts.energy_edges) < _LEAST_EDGES:
         nan, why = np.nan, "too few energies were thrown"
         return EnergyThreshold(nan, nan, nan, level, fraction, nan, nan, nan, 0.0, "undetermined", why)
-    known = area.n_passed > 0
     if reference_energy is not None:
         reference_energy = float(
             require_positive("reference_energy", require_scalar("reference_energy", reference_energy, "TeV"))
         )
-    design = np.where(known, area.n_passed / np.where(known, area.n_effective, 1.0), 1.0)
-    whole = float(binomial.effective_area(1.0, header.core_scatter_max, header.core_scatter_min))
-    return energy_threshold(
-        EnergyCounts(area.energy_edges, area.n_passed, area.n_simulated, design, whole),
-        fraction=fraction,
-        reference_energy=reference_energy,
-        level=level,
-    )
+    return energy_threshold(counts, fraction=fraction, reference_energy=reference_energy, level=level)
 
 # %% ../nbs/calculate_statistical_errors_grid_point.ipynb #b7698c94
 class StatisticalErrorEvaluator:
@@ -205,6 +210,8 @@ class StatisticalErrorEvaluator:
         Results of `calculate_metrics`.
     uncertainty_effective_area, energy_estimate, delta_energy, sigma_energy, energy_threshold
         Latest results of the methods of these names; None before.
+    own_threshold : EnergyThreshold
+        Record behind the latest `calculate_energy_threshold`; that of a tenth of the peak before.
 
     Raises
     ------
@@ -396,6 +403,16 @@ class StatisticalErrorEvaluator:
         """
         return self._largest("uncertainty_effective_area", self._area.relative_uncertainty)
 
+    @property
+    def energy_counts(self) -> EnergyCounts:
+        """What the energy threshold is found in."""
+        return _energy_counts(self._area, self.file.header)
+
+    @cached_property
+    def own_threshold(self) -> EnergyThreshold:
+        """Record behind the latest `calculate_energy_threshold`; that of a tenth of the peak before."""
+        return self.threshold()
+
     @cached_property
     def _energies(self) -> EnergyEstimate:
         return energy_estimate(self.counts)
@@ -454,8 +471,7 @@ class StatisticalErrorEvaluator:
         EnergyThreshold
             Value, interval, peak and status; NaN with a reason where undetermined.
         """
-        how = requested_eff_area_fraction, reference_energy, confidence
-        return _find_threshold(self._area, self.file.header, *how)
+        return _find_threshold(self.energy_counts, requested_eff_area_fraction, reference_energy, confidence)
 
     def calculate_energy_threshold(
         self, requested_eff_area_fraction: float = 0.1, *, reference_energy: Any = None
@@ -463,16 +479,16 @@ class StatisticalErrorEvaluator:
         """
         Return the energy threshold in TeV, and keep it as `energy_threshold`.
 
-        Parameters as `threshold`. Where it is undetermined the value is NaN and a warning says why.
+        Parameters as `threshold`. A warning says why it is undetermined (NaN), or what the value refers to where the
+        area may rise beyond the energies that the events determine. `float` of it is in TeV.
         """
         found = self.threshold(requested_eff_area_fraction, reference_energy=reference_energy)
-        if found.status == "undetermined":
-            warnings.warn(
-                f"{self.file.path.name}: the energy threshold is undetermined: {found.reason}",
-                ProdconfWarning,
-                stacklevel=2,
-            )
-        self.energy_threshold = u.Quantity(found.value, "TeV")
+        what = " is undetermined" if found.status == "undetermined" else ""
+        if what or not found.peak_reached:
+            told = f"{self.file.path.name}: energy threshold{what}: {found.reason}"
+            warnings.warn(told, ProdconfWarning, stacklevel=2)
+        self.own_threshold = found
+        self.energy_threshold = _Energy(found.value, "TeV")
         return self.energy_threshold
 
     def calculate_metrics(self) -> dict[str, Any]:

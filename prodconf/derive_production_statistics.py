@@ -552,12 +552,12 @@ def _bin_lines(table: QTable) -> list[str]:
 
 def _threshold_line(threshold: EnergyThreshold, reference: Any) -> str:
     """Say where the effective area rises to a tenth of its peak, or of what it is at a reference energy."""
-    of = "its peak" if reference is None else f"that at {u.Quantity(reference, u.TeV).value:g} TeV"
+    of = "its peak" if reference is None and threshold.peak_reached else f"that at {threshold.peak_energy:.3g} TeV"
     if threshold.status == "undetermined":
         return f"Energy threshold: undetermined ({threshold.reason})."
     return (
         f"Energy threshold (area at {threshold.fraction:.0%} of {of}): {threshold.value:.3g} TeV, "
-        f"{threshold.low:.3g} to {threshold.high:.3g} TeV ({threshold.status})."
+        f"{threshold.low:.3g} to {threshold.high:.3g} TeV ({threshold.reason or threshold.status})."
     )
 
 

@@ -20,6 +20,7 @@ from scipy.special import ndtri
 from .core.checks import require_index, require_positive, require_scalar
 from .core.errors import ArgumentError, FileError, OutsideError, ProdconfWarning
 from .formulas import power_law
+from .formulas.energy_threshold import EnergyThreshold, shared_reference
 from .formulas.scaled_energies import Morphing, shared_axis
 from .precision.pilots import pilot_statistics
 from .precision.targets import Metric, Metrics, as_metrics, thrown_whole
@@ -243,9 +244,8 @@ class _Tables:
 _STATUS = np.array(["ok", "sample_limited", "undetermined"])
 
 
-def _read_thresholds(evaluators: Sequence[Any], reference_energy: float | None) -> _Thresholds:
-    """Ask every evaluator for its threshold."""
-    records = [evaluator.threshold(reference_energy=reference_energy) for evaluator in evaluators]
+def _thresholds_of(records: Sequence[EnergyThreshold]) -> _Thresholds:
+    """Put the thresholds of evaluators side by side."""
     value, low, high = (
         np.array([u.Quantity(getattr(r, part), u.TeV).value for r in records]) for part in ("value", "low", "high")
     )
@@ -502,6 +502,13 @@ def _thrown_columns(thrown: Array) -> dict[str, Any]:
     return {name: column * unit for name, column, unit in zip(names, thrown.T, 2 * (u.TeV, u.m, u.deg), strict=True)}
 
 
+def _dip(tables: _Tables, matrix: Matrix, density: Array) -> Array:
+    """Return by how much (logarithm) the density lies below those of all pilots that it is interpolated from."""
+    own = _all_totals(tables, sparse.eye(len(tables.points), format="csr"), detail=False).density
+    least = np.minimum.reduceat(np.where(own > 0, own, np.inf)[matrix.indices], matrix.indptr[:-1])
+    return np.log(np.maximum(np.where(np.isfinite(least), least, density) / density, 1.0))
+
+
 def _event_columns(asked: _Asked) -> dict[str, Any]:
     """Return numbers of events, what decides them, and their status."""
     tables, question = asked.tables, asked.question
@@ -509,11 +516,12 @@ def _event_columns(asked: _Asked) -> dict[str, Any]:
     total = _all_totals(tables, question.weights.matrix, detail=True)
     events, value = _events(tables, question, total, _bins(question.rows, tables.edges))
     known, strict = asked.squares("total")
+    spread = np.sqrt(total.variance[kind] + known + _dip(tables, question.weights.matrix, total.density)[kind] ** 2)
     column, decided = total.column[kind], np.isfinite(value)
     low, high = (np.where(decided, tables.edges[held.bins[column] + end], np.nan) for end in (0, 1))
     return {
         "value": value,
-        "sigma": value * np.sqrt(total.variance[kind] + known),
+        "sigma": value * spread,
         "leave_one_out": np.sqrt(strict),
         "total": events,
         "deciding_energy_min": low * u.TeV,
@@ -601,6 +609,24 @@ def _refuse_undetermined(lost: NDArray[np.bool_], question: Question, handler: I
     )
 
 
+def _area_of(record: EnergyThreshold) -> str:
+    """Say which area a threshold is a fraction of."""
+    return "the peak" if record.reference_energy is None else f"the area at {record.reference_energy:.3g} TeV"
+
+
+def _compare_thresholds(records: Sequence[EnergyThreshold], question: Question, evaluators: Sequence[Any]) -> None:
+    """Refuse thresholds of several kinds, and warn of those of a peak that is not known."""
+    asked = question.weights.matrix[[question.kind[0]]].indices
+    kinds = {f"{records[i].fraction:g} of {_area_of(records[i])}": i for i in asked}
+    if len(kinds) > 1:
+        named = ", ".join(f"{kind} for {_file_name(evaluators[i])}" for kind, i in kinds.items())
+        raise ArgumentError(f"evaluators with weight must have thresholds of one kind, got {named}")
+    for i in asked:
+        if not records[i].peak_reached:
+            told = f"{_file_name(evaluators[i])}: energy threshold: {records[i].reason}"
+            warnings.warn(told, ProdconfWarning, stacklevel=3)
+
+
 def _refuse_no_threshold(thresholds: _Thresholds, question: Question, evaluators: Sequence[Any]) -> None:
     """Refuse to answer for an evaluator that has no threshold."""
     if len(question.rows) != 1:
@@ -624,8 +650,8 @@ class InterpolationHandler:
     spectral_index : float, optional
         Positive index of the production's spectrum; the evaluators' own by default.
     reference_energy : Quantity or float, optional
-        Energy (TeV) whose effective area the thresholds are a tenth of; None takes the highest area that the events of
-        each pilot prove, which depends on how many they are.
+        Energy (TeV) whose effective area the thresholds are a tenth of, in units of which energies are read between
+        pilots; by default the highest one that all pilots know well.
     """
 
     def __init__(
@@ -635,7 +661,7 @@ class InterpolationHandler:
         *,
         outside: Outside = "refuse",
         spectral_index: float | None = None,
-        reference_energy: Any = 1.0,
+        reference_energy: Any = None,
     ) -> None:
         if outside not in ("refuse", "nearest"):
             raise ArgumentError(f'outside must be "refuse" or "nearest", got {outside!r}')
@@ -659,7 +685,9 @@ class InterpolationHandler:
 
     @cached_property
     def _thresholds(self) -> _Thresholds:
-        return _read_thresholds(self.evaluators, self.reference_energy)
+        energy = self.reference_energy or shared_reference([one.energy_counts for one in self.evaluators])
+        reference = energy if np.isfinite(energy) else None  # no pilot knows any
+        return _thresholds_of([one.threshold(reference_energy=reference) for one in self.evaluators])
 
     @cached_property
     def _tables(self) -> _Tables:
@@ -706,7 +734,8 @@ class InterpolationHandler:
         -------
         astropy.table.QTable
             The queries; `value`, `sigma`: events of the production in the bin of the energy; `leave_one_out`: relative
-            error of the interpolation (zero at a pilot; NaN where it cannot be measured, `sigma` is then without it);
+            error of the interpolation (zero at a pilot; NaN where it cannot be measured, `sigma` is then without it).
+            Where the number is below those of all pilots with weight, `sigma` reaches to the least of them;
             `total`: events of the whole production; `deciding_energy_min`, `deciding_energy_max`, `decided_by`: bin and
             target that decide; `status`: worst of the pilots with weight ("ok", "sample_limited", "undetermined");
             `outside`; `thrown_energy_min`, `thrown_core_max`, ...: what the production throws, by the pilots with
@@ -722,6 +751,9 @@ class InterpolationHandler:
         """
         Interpolate the energy threshold for a given grid point.
 
+        Between the evaluators' own thresholds: those of their latest `calculate_energy_threshold`, else of a tenth of
+        the largest area. A warning names evaluators that do not know their largest area.
+
         Parameters
         ----------
         query_point : array_like, shape (5,)
@@ -731,11 +763,19 @@ class InterpolationHandler:
         -------
         float
             Energy threshold in TeV.
+
+        Raises
+        ------
+        ArgumentError
+            If evaluators with weight have no threshold, or thresholds of several kinds.
         """
         question = ask(self._places, query_point, outside=self.outside)
-        _refuse_no_threshold(self._thresholds, question, self.evaluators)
+        records = [evaluator.own_threshold for evaluator in self.evaluators]
+        own = _thresholds_of(records)
+        _refuse_no_threshold(own, question, self.evaluators)
+        _compare_thresholds(records, question, self.evaluators)
         _warn(question, np.zeros(1, dtype=bool))
-        return float(interpolate(question.weights, self._thresholds.value, transform="log")[0][0])
+        return float(interpolate(question.weights, own.value, transform="log")[0][0])
 
     def plot_comparison(self, evaluator: Any) -> Figure:
         """

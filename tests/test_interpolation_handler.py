@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from copy import copy
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from itertools import pairwise
@@ -15,6 +16,7 @@ from prodconf.calculate_statistical_errors_grid_point import StatisticalErrorEva
 from prodconf.core.errors import ProdconfError, ProdconfWarning
 from prodconf.derive_production_statistics import ProductionStatisticsDerivator
 from prodconf.formulas import power_law
+from prodconf.formulas.energy_threshold import EnergyCounts, EnergyThreshold, shared_reference
 from prodconf.formulas.scaled_energies import Morphing
 from prodconf.interpolation_handler import InterpolationHandler
 from prodconf.precision.pilots import number_of_events
@@ -74,10 +76,19 @@ class Stand:
         self.n, self.k = n, n * p if self.rng is None else self.rng.poisson(n * p).astype(float)
         self.k[list(self.empty)] = 0.0
 
+    @property
+    def energy_counts(self):
+        return EnergyCounts(self.edges, self.k, self.n)
+
+    @property
+    def own_threshold(self):
+        return self.threshold()
+
     def threshold(self, **_):
         known = self.status != "undetermined"
         value = self.e_t if known else np.nan
-        return SimpleNamespace(value=value, low=0.98 * value, high=1.02 * value, level=0.6827, status=self.status)
+        nan = np.nan
+        return EnergyThreshold(value, 0.98 * value, 1.02 * value, 0.6827, 0.1, nan, nan, nan, nan, self.status)
 
     def pilot(self, metrics):
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -273,6 +284,36 @@ def test_a_pilot_without_threshold_answers_at_its_own_place_only():
         handler.interpolate_energy_threshold(at(30.0))
 
 
+def test_thresholds_at_the_nodes_are_the_evaluators_own(real):
+    """Also after another fraction was asked for; thresholds of several kinds are not mixed."""
+    metrics, evaluators = real[0], [copy(evaluator) for evaluator in real[1]]
+    handler = InterpolationHandler(evaluators, metrics)
+    places = [(1.0, *(None if part is None else float(part.value) for part in e.grid_point[1:])) for e in evaluators]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ProdconfWarning)
+        for fraction in (0.1, 0.5):
+            own = [float(evaluator.calculate_energy_threshold(fraction)) for evaluator in evaluators]
+            assert [handler.interpolate_energy_threshold(place) for place in places] == pytest.approx(own, rel=1e-12)
+        evaluators[0].calculate_energy_threshold(0.1)
+    between = (*places[0][:2], (places[0][2] + places[1][2]) / 2, *places[0][3:])
+    with pytest.raises(ProdconfError, match=r"thresholds of one kind, got 0\.1 of .* for .*, 0\.5 of "):
+        handler.interpolate_energy_threshold(between)
+
+
+def test_a_total_below_both_neighbours_is_no_surer_than_the_dip():
+    """Bins that decide at one pilot each: at equal energy over threshold neither decides in between."""
+
+    def spike(place):
+        return lambda x: turn_on(x) * np.where(abs(np.log(x / place)) < 0.3, 0.05, 1.0)
+
+    pilots = [Stand(20.0, area=spike(20.0)), Stand(60.0, area=spike(3.0))]
+    found = InterpolationHandler(pilots, AREA_ONLY).interpolate_records([at(z) for z in (20.0, 40.0, 60.0)])
+    total, relative = found["total"], found["sigma"] / found["value"]
+    assert total[1] < 0.8 * min(total[0], total[2])
+    assert relative[1] >= np.log(min(total[0], total[2]) / total[1]) * 0.99
+    assert relative[1] > 2 * max(relative[0], relative[2])
+
+
 def test_error_of_the_interpolation_is_told_or_its_absence():
     bent = [Stand(z, area=lambda x, z=z: turn_on(x) * (1 + 0.3 * np.cos(0.15 * z))) for z in (20.0, 40.0, 60.0)]
     handler = InterpolationHandler(bent, AREA_ONLY)
@@ -434,7 +475,8 @@ def same_as_the_derivator(evaluators, metrics, index=None):
         assert set(record["status"]) == {derivator.total.status}
         np.testing.assert_allclose(record["sigma"] / record["value"], derivator.total.sigma / derivator.total.n_events)
         assert record["decided_by"][0] == derivator.total.decided_by
-        assert handler.interpolate_energy_threshold(queries[0]) == evaluator.threshold(reference_energy=1.0).value
+        reference = shared_reference([one.energy_counts for one in evaluators])
+        assert record["threshold"][0].value == pytest.approx(evaluator.threshold(reference_energy=reference).value)
 
 
 def test_pilots_of_the_sample_get_the_numbers_of_the_derivator(small_sample):

@@ -5,18 +5,20 @@
 # %% ../../nbs/formulas/04_energy_threshold.ipynb #3a9801b1
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from ..core.checks import Array, require_positive, require_probability, require_scalar
 from ..core.errors import ArgumentError
 
 # %% auto #0
-__all__ = ['MINIMUM_COUNT', 'SmoothEfficiency', 'EnergyCounts', 'smooth_efficiency', 'EnergyThreshold', 'energy_threshold']
+__all__ = ['MINIMUM_COUNT', 'SmoothEfficiency', 'EnergyCounts', 'smooth_efficiency', 'shared_reference', 'EnergyThreshold',
+           'energy_threshold']
 
 # %% ../../nbs/formulas/04_energy_threshold.ipynb #06707ba4
 _SLOPES = (-10.0, 40.0)
@@ -182,12 +184,66 @@ _LEAST_AT_PEAK = 50.0  # effective events of a place that may be the peak
 _CHOICE = 0.02  # by which the choice of the largest of many places moves the proven peak
 
 
-def _proven_peak(log_efficiency: Array, sigma: Array, n_effective: Array) -> tuple[int, float]:
+def _admitted(curve: SmoothEfficiency) -> NDArray[np.bool_]:
+    """Tell which places may be the peak."""
+    enough = curve.n_effective >= min(_LEAST_AT_PEAK, 0.5 * float(curve.n_effective.max()))
+    return np.isfinite(curve.relative_uncertainty) & enough & (curve.n_effective > 0)
+
+
+def _proven_peak(curve: SmoothEfficiency) -> tuple[int, float]:
     """Return the place of the peak, and the ln efficiency that it proves."""
-    admitted = np.isfinite(sigma) & (n_effective >= min(_LEAST_AT_PEAK, 0.5 * float(n_effective.max())))
-    proven = np.where(admitted & (n_effective > 0), log_efficiency - sigma, -np.inf)
+    proven = np.where(_admitted(curve), np.log(curve.efficiency) - curve.relative_uncertainty, -np.inf)
     place = int(np.argmax(proven))
     return place, float(proven[place])
+
+# %% ../../nbs/formulas/04_energy_threshold.ipynb #cf2369fc
+_GROWTH = np.log(1.5)  # by which the peak may be missed
+_LEAST = 5.0  # effective events without which a place has no value
+
+
+class _End(NamedTuple):
+    """Energy (TeV) of the last place that is known well; whether the area rises there, and may rise beyond."""
+
+    energy: float
+    rises: bool
+    may_rise: bool
+
+
+def _end(curve: SmoothEfficiency, highest: float) -> _End:
+    """Look at the slope of the last half decade, and where it would lead to up to the ln energy `highest`."""
+    known, x = np.flatnonzero(_admitted(curve)), np.log(curve.energy)
+    late = known[-1]
+    before = known[x[known] < x[late] - _WIDEST + 1e-6]
+    if not before.size:
+        return _End(float(curve.energy[late]), True, True)
+    early = before[-1]
+    rise = float(np.log(curve.efficiency[late] / curve.efficiency[early]))
+    error = float(np.hypot(curve.relative_uncertainty[late], curve.relative_uncertainty[early]))
+    growth = (rise + error) * (highest - x[late]) / (x[late] - x[early])
+    return _End(float(curve.energy[late]), rise > error, bool(growth > _GROWTH))
+
+
+def _beyond(energy: float, fraction: float) -> str:
+    """Say what a threshold refers to where the peak is not known."""
+    return f"the area may rise beyond {energy:.3g} TeV, where events end; the value is for {fraction:.3g} of that there"
+
+# %% ../../nbs/formulas/04_energy_threshold.ipynb #b6471601
+def shared_reference(counts: Sequence[EnergyCounts]) -> float:
+    """
+    Return the highest energy (TeV) at which all areas are known well; NaN where none is.
+
+    Counts with too few bins are passed over.
+    """
+    ends = []
+    for one in counts:
+        try:
+            bins = _bins(one)
+        except ArgumentError:
+            continue
+        curve = _fit(bins, bins.x)
+        if (curve.n_effective >= _LEAST).any():
+            ends.append(_end(curve, float(bins.x[-1])).energy)
+    return min(ends, default=float("nan"))
 
 # %% ../../nbs/formulas/04_energy_threshold.ipynb #4504329c
 @dataclass(frozen=True)
@@ -215,6 +271,10 @@ class EnergyThreshold:
         "ok"; "sample_limited" where `n_effective` is below 100; "undetermined".
     reason : str
         What decided the status, empty for "ok".
+    reference_energy : float or None
+        In TeV, where one was given: the fraction is one of the area there.
+    peak_reached : bool
+        Whether the events show that the area rises no further; if not, the fraction is of the area at `peak_energy`.
     """
 
     value: float
@@ -228,11 +288,10 @@ class EnergyThreshold:
     n_effective: float
     status: str
     reason: str = ""
+    reference_energy: float | None = None
+    peak_reached: bool = True
 
 # %% ../../nbs/formulas/04_energy_threshold.ipynb #16114746
-_LEAST = 5.0  # effective events without which a place has no value
-
-
 def _bracket(curve: SmoothEfficiency, level: float, place: int) -> int | str:
     """Return the last place below ln efficiency `level` under a place that is above; or why there is none."""
     known = curve.n_effective >= _LEAST
@@ -275,7 +334,7 @@ def _undetermined(fraction: float, level: float, reason: str) -> EnergyThreshold
 def _top(bins: _Bins, curve: SmoothEfficiency, reference: float | None) -> _Top:
     """Find the peak, or what stands for it at a reference energy."""
     if reference is None:
-        place, top = _proven_peak(np.log(curve.efficiency), curve.relative_uncertainty, curve.n_effective)
+        place, top = _proven_peak(curve)
         sigma = float(np.hypot(curve.relative_uncertainty[place], _CHOICE))
         return _Top(place, top, sigma, float(curve.n_effective[place]))
     there = _fit(bins, np.log([reference]))
@@ -309,15 +368,18 @@ def energy_threshold(
     """
     share, coverage = require_probability(fraction, "fraction"), require_probability(level, "level")
     scale, bins = float(require_positive("area", counts.area)), _bins(counts)
-    curve, reference = _fit(bins, bins.x), None
+    curve, given, end = _fit(bins, bins.x), None, None
     if reference_energy is not None:
         low, high = curve.energy[[0, -1]].tolist()
-        reference = require_scalar("reference_energy", reference_energy, "TeV", low=low, high=high)
+        given = require_scalar("reference_energy", reference_energy, "TeV", low=low, high=high)
     if not (curve.n_effective >= _LEAST).any():
         return _undetermined(share, coverage, f"no window holds {_LEAST:g} effective events")
-    top = _top(bins, curve, reference)
+    if given is None:
+        end = _end(curve, float(bins.x[-1]))
+    place = end.energy if end is not None and (end.rises or end.may_rise) else given
+    top = _top(bins, curve, place)
     if top.n_effective < _LEAST:
-        return _undetermined(share, coverage, f"fewer than {_LEAST:g} effective events at {reference:g} TeV")
+        return _undetermined(share, coverage, f"fewer than {_LEAST:g} effective events at {place:g} TeV")
     below = _bracket(curve, top.log_efficiency + np.log(share), top.place)
     if isinstance(below, str):
         return _undetermined(share, coverage, below)
@@ -329,7 +391,9 @@ def energy_threshold(
     reach = ndtri(0.5 + coverage / 2) * spread / slope
     value, low, high = np.exp([at, at - reach, at + reach]).tolist()
     n_least = min(n_effective, top.n_effective)
-    enough = n_least >= MINIMUM_COUNT
+    few = "" if n_least >= MINIMUM_COUNT else f"rests on {n_least:.0f} effective events"
+    more = _beyond(end.energy, share) if end is not None and end.may_rise else ""
+    reason = "; ".join(why for why in (few, more) if why)
     return EnergyThreshold(
         value,
         low,
@@ -337,9 +401,11 @@ def energy_threshold(
         level=coverage,
         fraction=share,
         peak=scale * float(np.exp(top.log_efficiency)),
-        peak_energy=float(curve.energy[top.place]) if reference is None else reference,
+        peak_energy=float(curve.energy[top.place]) if place is None else place,
         slope=slope,
         n_effective=n_least,
-        status="ok" if enough else "sample_limited",
-        reason="" if enough else f"rests on {n_least:.0f} effective events",
+        status="sample_limited" if reason else "ok",
+        reason=reason,
+        reference_energy=given,
+        peak_reached=end is None or not end.may_rise,
     )

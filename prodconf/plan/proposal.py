@@ -402,7 +402,9 @@ def hours_band(allocation: Allocation, pointings: Pointings, *, n_replicas: int 
         scale = np.where(inside, base / np.where(one.events[point] > 0, one.events[point], 1.0), 0.0)
         for r, replica in enumerate(one.replicas(np.random.default_rng(seed), n_replicas)):
             asked = np.where(inside, scale * replica[point], 0.0)
-            factors[r, place, number] = asked.max(axis=1) / largest
+            factors[r, place, number] = np.divide(
+                asked.max(axis=1), largest, out=np.ones(largest.shape), where=largest > 0
+            )  # a slice of bins that the pilots do not know keeps its size
     there = allocation.n_events > 0
     hours = np.where(there, factors, 0.0) * allocation.seconds / 3600
     total, sigma = float(allocation.seconds.sum() / 3600), float(np.log(hours.sum(axis=(1, 2))).std())

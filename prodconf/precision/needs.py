@@ -16,7 +16,7 @@ from scipy.special import fdtr, fdtri, ndtr, ndtri
 
 from ..core.checks import require_finite, require_probability
 from ..core.errors import ArgumentError
-from ..formulas.energy_threshold import EnergyCounts, energy_threshold
+from ..formulas.energy_threshold import EnergyCounts, energy_threshold, shared_reference
 from ..formulas.power_law import integral
 from ..formulas.scaled_energies import Matrix, Morphing, shared_axis
 from .area import design_growth
@@ -150,17 +150,21 @@ def _wanted(pilots: Sequence[PilotStatistics], name: str, shape: tuple[int, ...]
 
 
 def _thresholds(pilots: Sequence[PilotStatistics]) -> Array | None:
-    """Return the energies where the areas reach a tenth of their peaks, NaN where pilots are too small to tell."""
+    """Return where the areas reach a tenth of those at one energy, in TeV; NaN where pilots are too small to tell."""
     if len(pilots) < 2:
         return None
-    return np.array([_threshold(pilot) for pilot in pilots])
+    counts = [
+        EnergyCounts(pilot.energy_edges, pilot.n_passed, pilot.n_simulated, np.maximum(pilot.design_effect, 1.0))
+        for pilot in pilots
+    ]
+    reference = shared_reference(counts)
+    return np.array([_threshold(one, reference) for one in counts])
 
 
-def _threshold(pilot: PilotStatistics) -> float:
+def _threshold(counts: EnergyCounts, reference: float) -> float:
     """Return the threshold of a pilot, NaN where its bins are too few for one."""
-    design = np.maximum(pilot.design_effect, 1.0)
     try:
-        return energy_threshold(EnergyCounts(pilot.energy_edges, pilot.n_passed, pilot.n_simulated, design)).value
+        return energy_threshold(counts, reference_energy=reference).value
     except ArgumentError:
         return np.nan
 

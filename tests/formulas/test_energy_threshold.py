@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from prodconf.core.errors import ProdconfError
 from prodconf.events.dl2 import DL2File
-from prodconf.formulas.energy_threshold import EnergyCounts, energy_threshold, smooth_efficiency
+from prodconf.formulas.energy_threshold import EnergyCounts, energy_threshold, shared_reference, smooth_efficiency
 from prodconf.precision.area import measure_effective_area
 from prodconf.precision.counts import count_events
 
@@ -91,6 +91,58 @@ def test_the_proven_peak_is_not_biased_by_luck():
         )
     assert abs(np.mean(errors)) < 0.03  # 2 % measured; raw maximum 24 %
     assert np.std(errors) < 0.06
+
+
+def rising(n_thrown, late):
+    """Thrown (E^-2) and passed counts of an area that goes with E^2.5 up to 0.1 TeV and with E^late beyond."""
+    fine = np.exp(np.linspace(np.log(EDGES[:-1]), np.log(EDGES[1:]), 201))
+    step = np.log(fine[1] / fine[0])
+    density = n_thrown / fine / (1 / EDGES[0] - 1 / EDGES[-1])
+    area = 0.01 * (fine / 0.1) ** np.where(fine < 0.1, 2.5, late)
+    return tuple(((y[1:] + y[:-1]) / 2 * step).sum(axis=0) for y in (density, density * area))
+
+
+@pytest.mark.parametrize(("n_thrown", "late"), [(3e6, 0.3), (3e6, 0.6), (3e7, 0.0), (3e7, 0.3)])
+def test_of_a_rising_area_the_interval_covers_the_fraction_of_the_area_it_names(n_thrown, late):
+    """Whatever the size of the pilot; 200 toys, standard error of the coverage .033."""
+    rng, (thrown, passed), inside = np.random.default_rng(5), rising(n_thrown, late), 0
+    for _ in range(200):
+        found = energy_threshold(EnergyCounts(EDGES, rng.poisson(passed).astype(float), thrown))
+        goal = 0.1 * (found.peak_energy / 0.1) ** late
+        truth = 0.1 * goal ** (1 / (2.5 if goal < 1 else late))
+        inside += found.low < truth < found.high
+    assert inside / 200 == pytest.approx(0.6827, abs=0.12)
+
+
+def test_a_peak_that_the_events_do_not_reach_is_said():
+    thrown, passed = rising(3e5, 0.5)
+    small = energy_threshold(EnergyCounts(EDGES, np.round(passed), thrown))
+    assert not small.peak_reached
+    assert small.status == "sample_limited"
+    assert f"may rise beyond {small.peak_energy:.3g} TeV" in small.reason
+    asked = energy_threshold(EnergyCounts(EDGES, np.round(passed), thrown), reference_energy=small.peak_energy)
+    assert asked.value == pytest.approx(small.value, rel=1e-9)
+    assert asked.peak_reached
+    assert energy_threshold(EnergyCounts(EDGES, passed * 1e4, thrown * 1e4)).peak_reached
+    thrown, passed = expected(1e7, 2.0)
+    assert energy_threshold(EnergyCounts(EDGES, np.round(passed), thrown)).peak_reached
+
+
+def test_thresholds_of_one_area_agree_whatever_the_size_of_the_pilots():
+    """One has a thousand times the events of the other; the thresholds of their peaks differ by ten."""
+    rng, made = np.random.default_rng(8), []
+    for size in (1.0, 1000.0):
+        thrown, passed = rising(3e5 * size, 0.5)
+        made.append(EnergyCounts(EDGES, rng.poisson(passed).astype(float), thrown))
+    small, large = (energy_threshold(one) for one in made)
+    assert large.value > 5 * small.value
+    energy = shared_reference(made)
+    assert energy == small.peak_energy < large.peak_energy
+    small, large = (energy_threshold(one, reference_energy=energy) for one in made)
+    assert abs(np.log(large.value / small.value)) < 2 * np.log(small.high / small.value)
+    few = EnergyCounts(EDGES, np.zeros(45), np.ones(45))
+    assert shared_reference([*made, few, EnergyCounts(EDGES[:3], [1, 1], [2, 2])]) == energy
+    assert np.isnan(shared_reference([few]))
 
 
 def test_local_likelihood_against_a_general_minimiser():
