@@ -71,7 +71,7 @@ def get(url: str) -> tuple[int, str]:
 
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), Stay())
     try:
-        with opener.open(url, timeout=30) as answer:
+        with opener.open(url, timeout=PATIENCE) as answer:
             return answer.status, answer.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         with error:
@@ -230,13 +230,16 @@ def command(plan: Path, folder: Path):
             process.wait()
         process.stdout.close()
     assert process.returncode == 128 + signal.SIGTERM
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end and processes_with(str(temporary), "environ"):
         time.sleep(0.05)
     assert processes_with(str(temporary), "environ") == []
     assert list(temporary.iterdir()) == []
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+PATIENCE = 300  # s, until a page is given up; a loaded machine takes long, and a right page does not wait
 
 
 class Page:
@@ -261,7 +264,7 @@ class Page:
             self.busy = state[1] == b"busy"
             self.answers += not self.busy
 
-    def quiet(self, seconds: float = 0.25, patience: float = 20) -> None:
+    def quiet(self, seconds: float = 0.25, patience: float = PATIENCE) -> None:
         """Wait until the kernel has nothing to do, and neither side has said anything for some time from now on."""
         begin = time.monotonic()
         while self.busy or time.monotonic() - max(begin, self.last) < seconds:
@@ -277,7 +280,10 @@ class Page:
         return self.page.locator(".widget-slider:visible, .widget-hslider:visible").filter(has_text=words).first
 
     def press(self, words: str, key: str, which: int = 0) -> None:
-        handle = self.slider(words).locator(".noUi-handle").nth(which)
+        """Press a key on a handle; a slider that a switch enables waits for the kernel before it takes any."""
+        slider = self.slider(words).locator(".noUi-target:not([disabled])")
+        slider.wait_for(timeout=1000 * PATIENCE)
+        handle = slider.locator(".noUi-handle").nth(which)
         handle.focus()
         handle.press(key)
 
@@ -290,7 +296,7 @@ class Page:
 
     def wait_for(self, wanted) -> None:
         """Wait until the table shows an answer, given as a function of nothing."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         table = None
         while time.monotonic() < end:
             table = self.table()
@@ -454,7 +460,7 @@ def test_moved_sliders_show_the_numbers_of_the_functions(sample, pilots, tmp_pat
             view.on("pageerror", lambda error: errors.append(str(error)))
             page = Page(view)
             view.goto(url)
-            view.wait_for_selector(".prodconf-study", timeout=60_000)
+            view.wait_for_selector(".prodconf-study", timeout=1000 * PATIENCE)
             move_each(page, pilots)
             to_the_ends(page)
             nothing_overflows(page)
