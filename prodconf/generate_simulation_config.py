@@ -27,7 +27,7 @@ from .core.errors import ArgumentError, FileError, ProdconfWarning
 from .core.files import atomic_path, provenance
 from .core.particles import PARTICLE_IDS, particle_id
 from .derive_production_statistics import ProductionStatisticsDerivator, ProductionTotal
-from .events.dl2 import DL2File
+from .events.dl2 import DL2File, DL2Header
 from .jobs.corsika import CorsikaInput, input_block
 from .jobs.runs import RunSettings, RunSplit, split_into_runs
 from .limits.lookup import LookupRequest, TableLimits, look_up_limits
@@ -179,9 +179,10 @@ class SimulationLimits:
 _NO_SIGMA = dict.fromkeys(LIMIT_NAMES, 0.0)
 
 
-def _inner(file: DL2File) -> dict[str, Any]:
-    """Return the inner edges of what a file was thrown with, which no table of limits has."""
-    return {"core_scatter_min": file.header.core_scatter_min, "viewcone_min": file.header.viewcone_min}
+def _inner(*thrown: DL2Header | TableLimits) -> dict[str, Any]:
+    """Return the inner edges of what was thrown, the largest of several."""
+    names = ("core_scatter_min", "viewcone_min")
+    return {name: max(float(getattr(one, name)) for one in thrown) for name in names}
 
 
 def thrown_limits(file: DL2File) -> SimulationLimits:
@@ -189,7 +190,7 @@ def thrown_limits(file: DL2File) -> SimulationLimits:
     low, high = file.header.energy_range
     verdicts = dict.fromkeys(LIMIT_NAMES, "thrown")
     ranges = (low, high, file.core_scatter_max, file.viewcone_max)
-    return SimulationLimits(*ranges, verdicts, _NO_SIGMA, f"thrown ranges of {file.path.name}", **_inner(file))
+    return SimulationLimits(*ranges, verdicts, _NO_SIGMA, f"thrown ranges of {file.path.name}", **_inner(file.header))
 
 # %% ../nbs/generate_simulation_config.ipynb #4b394b41
 def _normalised(limits: Any) -> tuple[QTable, str]:
@@ -224,7 +225,7 @@ def _from_table(found: TableLimits, source: str, file: DL2File) -> SimulationLim
         bool(found.outside),
         found.array_name,
         found.primary_particle,
-        **_inner(file),
+        **_inner(file.header, found),
     )
 
 # %% ../nbs/generate_simulation_config.ipynb #9ac155dd
@@ -269,7 +270,7 @@ def calculated_limits(calculator: Any, loss_fraction: float, file: DL2File) -> S
     verdicts = dict.fromkeys(LIMIT_NAMES, "unstated") | {"energy_max": "thrown"}
     ranges = (values["energy_min"], file.header.energy_max, values["core_scatter_radius"], values["viewcone"])
     source = f"{type(calculator).__name__} at a loss fraction of {fraction:g}"
-    return SimulationLimits(*ranges, verdicts, _NO_SIGMA, source, **_inner(file))
+    return SimulationLimits(*ranges, verdicts, _NO_SIGMA, source, **_inner(file.header))
 
 # %% ../nbs/generate_simulation_config.ipynb #45b62601
 _UNITS = dict(zip(LIMIT_NAMES, ("TeV", "TeV", "m", "deg"), strict=True))

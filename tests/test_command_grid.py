@@ -9,7 +9,7 @@ import yaml
 from astropy import units as u
 from astropy.table import QTable
 
-from prodconf.limits.table import write_limits
+from prodconf.limits.table import read_limits, stack_limits, write_limits
 
 AXES = {
     "azimuth": {"range": [0, 180], "binning": 2, "units": "deg"},
@@ -209,3 +209,69 @@ def test_nothing_is_replaced(run, place):
     status, _, err = run("grid", place / "axes.yml", "-o", place / "axes.yml", "--overwrite")
     assert status == 1
     assert yaml.safe_load((place / "axes.yml").read_text()) == {"axes": AXES}
+
+
+# --- a thrown range has two ends --------------------------------------------------------------------------------------
+JOBS = ("--required-events", 100_000, "--showers-per-run", 50_000, "--site", "CTAO-North", "--particle", "gamma")
+
+
+def hollow(place, **inner):
+    """Let the limits of the place begin at inner edges."""
+    table = read_limits(place / "limits.ecsv")
+    for name, values in inner.items():
+        table[name] = values
+    write_limits(table, place / "limits.ecsv", overwrite=True)
+
+
+def test_hollow_cones_come_to_the_cards(run, place):
+    """The inner edge is interpolated with the limits: 1 deg at 20 deg zenith, 3 deg at 40 deg."""
+    hollow(place, br_viewcone_min=[1.0, 1.0, 3.0, 3.0, 4.0, 4.0] * u.deg)
+    grid = ("grid", place / "axes.yml", "--limits", place / "limits.ecsv")
+    assert run(*grid, "-o", place / "grid.ecsv", "--jobs", place / "jobs", *JOBS)[0] == 0
+    assert QTable.read(place / "grid.ecsv")["viewcone_min"].to_value("deg").tolist() == pytest.approx([1, 3, 1, 3])
+    cards = sorted((place / "jobs").rglob("*.inp"))
+    lines = [line for card in cards for line in card.read_text().splitlines() if line.startswith("VIEWCONE")]
+    assert lines == 2 * (2 * ["VIEWCONE 1.0 8.1"] + 2 * ["VIEWCONE 3.0 8.1"])
+    assert run(*grid, "-o", place / "grid.json")[0] == 0
+    assert [point["viewcone_min"]["value"] for point in json.loads((place / "grid.json").read_text())] == [1, 3, 1, 3]
+
+
+def test_rings_of_cores_are_no_cards(run, place):
+    hollow(place, br_core_scatter_min=np.full(6, 150.0) * u.m)
+    grid = ("grid", place / "axes.yml", "--limits", place / "limits.ecsv", "-o", place / "grid.ecsv")
+    status, _, err = run(*grid, "--jobs", place / "jobs", *JOBS)
+    assert (status, err.count("\n")) == (1, 1)
+    assert "cores from 150 m on cannot be thrown" in err
+    assert not (place / "jobs").exists()
+    assert not (place / "grid.ecsv").exists()
+    assert run(*grid)[0] == 0
+    assert set(QTable.read(place / "grid.ecsv")["core_scatter_min"].to_value("m")) == {150.0}
+
+
+def test_rows_that_differ_in_their_inner_edge_do_not_count_once(run, place):
+    table = read_limits(place / "limits.ecsv")
+    other = table[:1].copy()
+    other["br_viewcone_min"] = [2.0] * u.deg
+    write_limits(stack_limits([table, other]), place / "limits.ecsv", overwrite=True)
+    _, _, err = run("grid", place / "axes.yml", "--limits", place / "limits.ecsv", "-o", place / "grid.ecsv")
+    assert "rows at one place must agree, got br_viewcone_min 0.0 and 2.0 deg" in err
+
+
+def test_the_hollow_cone_and_the_one_energy_of_pilots_come_to_the_cards(run, shared_data, tmp_path):
+    cases = shared_data / "cases"
+    for name, file, line in (
+        ("hollow_limits", "hollow.hdf5", "VIEWCONE 2.0 2.37"),
+        ("mono_energetic", "mono_300GeV.hdf5", "ERANGE   300.0 300.0"),
+    ):
+        pilot, table = cases / name / file, tmp_path / f"{name}.ecsv"
+        how = ("--telescopes", "all", "--loss-fraction", 0.05)
+        assert run("limits", pilot, *how, "-o", table)[0] == 0
+        limits = read_limits(table)
+        assert ("br_viewcone_min" in limits.colnames) == (name == "hollow_limits")
+        grid = ("grid", cases / "hollow_limits/axes.yml", "--limits", table, "-o", tmp_path / f"{name}.json")
+        assert run(*grid, "--jobs", tmp_path / name, *JOBS)[0] == 0
+        cards = "\n".join(card.read_text() for card in (tmp_path / name).rglob("*.inp"))
+        assert line in cards
+    assert limits["lower_energy_limit"].to_value("TeV").tolist() == [0.3]
+    assert limits["lower_energy_limit_verdict"].tolist() == ["ok"]
+    assert 200 < limits["upper_radius_limit"][0].to_value("m") < 300

@@ -96,7 +96,7 @@ def require_info(info: FileInfo, path: Path) -> None:
     energy, cone, core = _or(info.energy_max, np.inf), _or(info.viewcone_max, 180), _or(info.core_scatter_max, 1e6)
     rules = {
         "energy_max": (0 < _or(info.energy_max, 1) <= 1e9, "be positive and at most 1e+09 TeV"),
-        "energy_min": (0 < _or(info.energy_min, energy / 2) < energy, "be positive and below energy_max"),
+        "energy_min": (0 < _or(info.energy_min, energy / 2) <= energy, "be positive and not above energy_max"),
         "viewcone_max": (0 <= cone <= 180, "be a cone in deg"),
         "viewcone_min": (0 <= _or(info.viewcone_min, 0) <= cone, "be a cone in deg, not beyond viewcone_max"),
         "core_scatter_max": (0 < core <= 1e6, "be a radius in m"),

@@ -447,6 +447,10 @@ def add_limits(grid: QTable, lattice: Lattice, limits: TableLimits, along: Seque
         added[f"{name}_verdict"] = column(_words(one.verdict))
     if np.isfinite(limits.upper_energy).any():
         added["upper_energy"] = u.Quantity(column(limits.upper_energy), "TeV", copy=False)
+    for name, unit in (("core_scatter_min", "m"), ("viewcone_min", "deg")):
+        inner = getattr(limits, name)
+        if (inner > 0).any():
+            added[name] = u.Quantity(column(inner), unit, copy=False)
     added["extrapolated"] = column(limits.outside)
     grid.add_columns(list(added.values()), names=list(added), copy=False)
     grid.meta["notes"] = [*grid.meta.get("notes", []), *limits.notes]

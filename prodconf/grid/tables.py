@@ -59,6 +59,7 @@ def lattice_column(values: NDArray[Any], along: Sequence[int], shape: Sequence[i
 RESERVED = frozenset(
     {f"{name}{end}" for name in LIMIT_UNITS for end in ("", "_sigma", "_verdict")}
     | {"energy_threshold", "radius", "viewcone", "verdict", "upper_energy", "extrapolated"}
+    | {"core_scatter_min", "viewcone_min"}
     | {"n_events", "cpu_time", "storage"}
 )
 """Names of columns and keys that no axis may have."""

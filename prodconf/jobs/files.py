@@ -393,7 +393,7 @@ def _kind_parts(kind: tuple[Any, ...], points: JobPoints, settings: CardSettings
         spectral_index=index,
         zenith=float(points.zenith[point]),
         azimuth=float(points.azimuth[point]),
-        viewcone_min=0.0,
+        viewcone_min=float(points.viewcone_min[point]),
         viewcone_max=float(points.viewcone[point]),
         core_scatter_radius=float(points.core_scatter_radius[point]),
         n_use=n_use,

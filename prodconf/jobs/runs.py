@@ -9,7 +9,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +45,7 @@ _UNITS = {
     "energy_max": "TeV",
     "core_scatter_radius": "m",
     "viewcone": "deg",
+    "viewcone_min": "deg",
 }
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=:@-]{0,99}")
 
@@ -68,6 +69,8 @@ class JobPoints:
         One plain word for each point (a letter or digit, then also _.+=:@-), by default point0, point1, ...
     remarks : tuple of str
         What whoever reads a card has to know of the limits of its point; empty where there is nothing to say.
+    viewcone_min : numpy.ndarray, shape (m,)
+        Where a hollow cone begins, in deg; 0 for a cone.
 
     Raises
     ------
@@ -84,15 +87,16 @@ class JobPoints:
     viewcone: Array
     labels: Sequence[str] = ()
     remarks: Sequence[str] = ()
+    viewcone_min: Array = 0.0  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Check all values and hold them as plain arrays of one length."""
         values = [np.atleast_1d(require_array(name, getattr(self, name), _UNITS[name])) for name in _UNITS]
         length = max(value.size for value in values)
-        for field, value in zip(fields(self), values, strict=False):
+        for name, value in zip(_UNITS, values, strict=True):
             if value.ndim != 1 or value.size not in (1, length) or not value.size:
-                raise ArgumentError(f"{field.name} must be one number or {length} in a row, got shape {value.shape}")
-            object.__setattr__(self, field.name, np.broadcast_to(value, length))
+                raise ArgumentError(f"{name} must be one number or {length} in a row, got shape {value.shape}")
+            object.__setattr__(self, name, np.broadcast_to(value, length))
         _check_points(self)
         object.__setattr__(self, "labels", _labels(self.labels, length))
         object.__setattr__(self, "remarks", _remarks(self.remarks, length))
@@ -110,6 +114,10 @@ def _check_points(points: JobPoints) -> None:
         "energy_max": (points.energy_max >= points.energy_min, "must not be below energy_min"),
         "core_scatter_radius": (points.core_scatter_radius > 0, "must be positive"),
         "viewcone": ((points.viewcone >= 0) & (points.viewcone <= 90), "must lie in [0, 90] deg"),
+        "viewcone_min": (
+            (points.viewcone_min >= 0) & (points.viewcone_min <= points.viewcone),
+            "must lie between 0 and viewcone",
+        ),
     }
     for name, (good, rule) in rules.items():
         if not good.all():
@@ -173,12 +181,17 @@ def job_points(grid: QTable, *, energy_max: Any = None) -> JobPoints:
     for kind in ("zenith", "azimuth"):
         if kind not in axes:
             raise ArgumentError(f"grid must have a column of {kind} for jobs, got {', '.join(names)}")
+    if "core_scatter_min" in names and (cores := grid["core_scatter_min"].to_value("m").max()) > 0:
+        raise ArgumentError(
+            f"grid: cores from {cores:g} m on cannot be thrown: CSCAT of an input card knows only discs"
+        )
     return JobPoints(
         zenith=grid[axes["zenith"]],
         azimuth=grid[axes["azimuth"]],
         energy_max=largest_energy(grid, energy_max),
         labels=_axis_labels(grid),
         remarks=_limit_remarks(grid),
+        viewcone_min=grid["viewcone_min"] if "viewcone_min" in names else 0.0,  # type: ignore[arg-type]
         **{field: grid[name] for field, name in _LIMITS.items()},
     )
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..core.checks import fit_together, require_array, shown
 from ..core.errors import ArgumentError, OutsideError, ProdconfError
 from .rounding import Rounding, round_within
-from .table import LIMIT_UNITS, LIMITS, SEVERITY, SIMULATED_EDGES
+from .table import INNER_EDGES, LIMIT_UNITS, LIMITS, SEVERITY, SIMULATED_EDGES
 from prodconf.sky.interpolation import (
     AXES,
     Array,
@@ -133,6 +133,7 @@ def _row_verdicts(rows: QTable, limit: str) -> NDArray[np.str_]:
 # %% ../../nbs/limits/07_lookup.ipynb #82b00bd7
 _STATED = {f"{limit}{end}": unit for limit, unit in LIMIT_UNITS.items() for end in ("", "_guaranteed", "_low", "_high")}
 _STATED |= {edge: LIMIT_UNITS[limit] for limit, edge in SIMULATED_EDGES.items()} | {"br_energy_max": "TeV"}
+_STATED |= INNER_EDGES
 
 
 def _statements(rows: QTable) -> dict[str, NDArray[Any]]:
@@ -262,6 +263,8 @@ class TableLimits:
         By the names of `LIMITS`: lower_energy_limit, upper_radius_limit, viewcone_radius.
     upper_energy : numpy.ndarray
         Largest simulated energy in TeV, NaN where not known.
+    core_scatter_min, viewcone_min : numpy.ndarray
+        Where rings of cores (m) and hollow cones (deg) begin; 0 for discs and cones.
     outside : numpy.ndarray of bool
         Places beyond the table, answered from its edge.
     array_name, primary_particle : str
@@ -274,6 +277,8 @@ class TableLimits:
 
     limits: dict[str, LimitAt]
     upper_energy: Array
+    core_scatter_min: Array
+    viewcone_min: Array
     outside: NDArray[np.bool_]
     array_name: str
     primary_particle: str
@@ -282,7 +287,8 @@ class TableLimits:
 
 # %% ../../nbs/limits/07_lookup.ipynb #9fe146de
 _PORTION = 16_384
-_EDGES = {"br_energy_max": "TeV"} | {edge: LIMIT_UNITS[limit] for limit, edge in SIMULATED_EDGES.items()}
+_KEPT = {"br_energy_max": "TeV"} | INNER_EDGES
+_EDGES = _KEPT | {edge: LIMIT_UNITS[limit] for limit, edge in SIMULATED_EDGES.items()}
 
 
 def _fill(arrays: dict[str, NDArray[Any]], found: _Rows, query: Sequence[Array], at: NDArray[np.intp]) -> None:
@@ -305,7 +311,7 @@ def _fill(arrays: dict[str, NDArray[Any]], found: _Rows, query: Sequence[Array],
 def _empty(size: int, request: LookupRequest) -> dict[str, NDArray[Any]]:
     """Make the arrays of an answer; the ends of the simulated ranges are only needed to round."""
     names = [f"{limit}_{name}" for limit in LIMITS for name in ("value", "sigma")]
-    names += ["br_energy_max"] if request.rounding is None else list(_EDGES)
+    names += list(_KEPT if request.rounding is None else _EDGES)
     arrays: dict[str, NDArray[Any]] = {name: np.empty(size) for name in names}
     arrays |= {f"{limit}_verdict": np.empty(size, dtype=np.int8) for limit in LIMITS}
     return arrays | {"outside": np.empty(size, dtype=np.bool_)}
@@ -435,6 +441,8 @@ def look_up_limits(
     return TableLimits(
         {limit: _limit_at(shaped, limit, request) for limit in LIMITS},
         upper_energy=shaped["br_energy_max"],
+        core_scatter_min=np.nan_to_num(shaped["br_core_scatter_min"]),
+        viewcone_min=np.nan_to_num(shaped["br_viewcone_min"]),
         outside=shaped["outside"],
         array_name=str(array_labels(first)[0]),
         primary_particle=str(first["primary_particle"][0]),

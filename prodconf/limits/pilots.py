@@ -240,6 +240,11 @@ def _weights(chunk: EventChunk, point: PilotPoint, index: float | None) -> NDArr
     return None if np.all(weight == 1) else weight
 
 
+def _single_energy(point: PilotPoint) -> bool:
+    """Say whether all showers have one energy."""
+    return point.energy_range is not None and point.energy_range[0] == point.energy_range[1]
+
+
 def _is_point_like(point: PilotPoint) -> bool:
     """Say whether all showers come from one direction."""
     return point.viewcone is not None and point.viewcone[1] == 0
@@ -605,6 +610,8 @@ def _threshold(spectrum: _Spectrum, request: LimitRequest) -> EnergyThreshold:
 
 def _peak_limit(tails: EventTails, point: PilotPoint, request: LimitRequest) -> TailLimit:
     """Derive the energy where the triggered spectrum reaches a fraction of its peak."""
+    if point.energy_range is not None and _single_energy(point):
+        return _thrown_energy(tails, point.energy_range[0], request)
     if np.count_nonzero(tails.counts) < 3:
         return _peak_record(tails, request, Verdict.SAMPLE_LIMITED, "fewer than three bins of energy hold events")
     spectrum, fraction = _spectrum(tails, point, request), request.peak_fraction
@@ -618,6 +625,11 @@ def _peak_limit(tails: EventTails, point: PilotPoint, request: LimitRequest) -> 
         words = f"the triggers are too few to say where their spectrum reaches {fraction:g} of its peak"
         return _peak_record(tails, request, Verdict.SAMPLE_LIMITED, words)
     return _found_peak(tails, request, found, 0.0 if ends is None else ends[0])
+
+
+def _thrown_energy(tails: EventTails, energy: float, request: LimitRequest) -> TailLimit:
+    """Make the record of a production at one energy, which is its limit."""
+    return _peak_record(tails, request, Verdict.OK, f"all showers were thrown at {energy:g} TeV", ends=(energy,) * 4)
 
 
 def _found_peak(tails: EventTails, request: LimitRequest, found: EnergyThreshold, lowest: float) -> TailLimit:
@@ -721,9 +733,10 @@ def _record(group: PilotGroup, summary: FileSummary, sub_array: SubArray, reques
     tails, fractions = {name: found.tail(name) for name in found.quantities}, request.fractions
     if request.budget is not None:
         fractions = dict.fromkeys(QUANTITIES, _within_budget(found, tails, point, request))
-    by_loss = {name: tail for name, tail in tails.items() if name != "energy" or request.energy_rule == "loss"}
+    by_peak = request.energy_rule == "peak" or _single_energy(point)
+    by_loss = {name: tail for name, tail in tails.items() if name != "energy" or not by_peak}
     limits = limits_of_tails(by_loss, point, fractions, request)
-    if request.energy_rule == "peak":
+    if by_peak:
         limits = {"energy": _peak_limit(found, point, request), **limits}
     return PilotLimits(
         point=point,

@@ -17,7 +17,7 @@ from ..core.errors import ArgumentError
 from ..core.files import sha256
 from ..core.particles import particle_name
 from .pilots import LimitCurve, LimitRequest, PilotLimits
-from .table import LIMIT_UNITS, LIMITS
+from .table import INNER_EDGES, LIMIT_UNITS, LIMITS
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -102,6 +102,8 @@ def _limit_row(index: int, pilot: PilotLimits, primary: str, spectral_index: flo
         "br_energy_max": _end(point.energy_range, 1),
         "br_core_scatter_max": _end(point.core_scatter, 1),
         "br_viewcone_max": _end(point.viewcone, 1),
+        "br_core_scatter_min": 0.0 if point.core_scatter is None else point.core_scatter[0],
+        "br_viewcone_min": 0.0 if point.viewcone is None else point.viewcone[0],
         **_joint_cells(pilot),
         "n_triggered": pilot.n_triggered,
         "n_effective": min(worth, default=0.0),
@@ -116,6 +118,7 @@ _UNITS = {
     "br_energy_max": u.TeV,
     "br_core_scatter_max": u.m,
     "br_viewcone_max": u.deg,
+    **{name: u.Unit(unit) for name, unit in INNER_EDGES.items()},
 } | {f"{name}{end}": unit for name, (_, unit) in LIMIT_COLUMNS.items() for end in ("", "_guaranteed", "_low", "_high")}
 
 
@@ -222,6 +225,7 @@ def limits_table(
         raise ArgumentError("pilots must hold the limits of at least one sub-array, got none")
     points = list(dict.fromkeys(pilot.point for pilot in pilots))
     table = rows_to_table([_limit_row(points.index(p.point), p, primary, spectral_index) for p in pilots], _UNITS)
+    table.remove_columns([name for name in INNER_EDGES if not (table[name] > 0).any()])
     table.meta.update(limits_meta(LimitRequest(loss_fraction)) if meta is None else meta)
     table.meta["pilot_notes"] = list(dict.fromkeys(note for pilot in pilots for note in pilot.notes))
     return table

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from astropy.table import QTable, Table
 
 # %% auto #0
-__all__ = ['LIMIT_UNITS', 'LIMITS', 'SIMULATED_EDGES', 'SEVERITY', 'generation_of', 'looks_like_limits', 'read_limits',
-           'write_limits', 'stack_limits', 'at_simulated_edge', 'limits_summary']
+__all__ = ['LIMIT_UNITS', 'LIMITS', 'SIMULATED_EDGES', 'INNER_EDGES', 'SEVERITY', 'generation_of', 'looks_like_limits',
+           'read_limits', 'write_limits', 'stack_limits', 'at_simulated_edge', 'limits_summary']
 
 # %% ../../nbs/limits/05_table.ipynb #d0fdc9c8
 LIMIT_UNITS = {"lower_energy_limit": "TeV", "upper_radius_limit": "m", "viewcone_radius": "deg"}
@@ -32,6 +32,8 @@ LIMITS = tuple(LIMIT_UNITS)
 """Names of the three limits."""
 SIMULATED_EDGES = dict(zip(LIMITS, ("br_energy_min", "br_core_scatter_max", "br_viewcone_max"), strict=True))
 """For each limit the column with the end of the simulated range that it cannot pass."""
+INNER_EDGES = {"br_core_scatter_min": "m", "br_viewcone_min": "deg"}
+"""Columns of tables of rings and hollow cones: where the simulated range begins; without them at 0."""
 SEVERITY = ("ok", "unstated", "sample_limited", "truncated", "undetermined")
 """Verdicts from best to worst."""
 _REQUIRED: dict[str, str] = {"zenith": "deg", "azimuth": "deg"} | LIMIT_UNITS
@@ -79,7 +81,7 @@ _OWN: dict[str, tuple[str, Any]] = {
 _OWN |= {f"{name}_loss_{what}": ("", np.nan) for name in LIMITS for what in ("fraction", "bound")}
 _OWN |= {f"joint_loss{what}": ("", np.nan) for what in ("", "_bound", "_guaranteed", "_guaranteed_bound")}
 _OWN |= {"joint_n_lost": ("", -1), "n_triggered": ("", -1), "n_effective": ("", np.nan)}
-_OWN |= {"spectral_index": ("", np.nan), "layout": ("", "")}
+_OWN |= {"spectral_index": ("", np.nan), "layout": ("", "")} | {name: (unit, 0.0) for name, unit in INNER_EDGES.items()}
 """Our columns: unit and the value that stands for 'not known'."""
 _OLD_NAMES = {
     "lower_energy_threshold": "lower_energy_limit",
@@ -279,7 +281,7 @@ def _determined(table: QTable, name: str, values: NDArray[np.float64]) -> NDArra
 # %% ../../nbs/limits/05_table.ipynb #de403739
 def _bounds(name: str) -> tuple[float, float, bool]:
     """Return the least and largest number that a column may hold, and whether the least is allowed."""
-    closed = name in ("zenith", "n_effective", "br_viewcone_max") or name.endswith("_low")
+    closed = name in ("zenith", "n_effective", "br_viewcone_max", *INNER_EDGES) or name.endswith("_low")
     if "_loss" in name:
         return 0.0, 1.0, True
     if name in ("azimuth", "spectral_index"):
@@ -324,7 +326,8 @@ def read_limits(path: str | os.PathLike[str]) -> QTable:
         Columns `production_index` (-1: not known), `primary_particle`, `array_name`, `zenith`, `azimuth` (deg),
         `nsb_level` (NaN: not known), `nsb_label` (a word, empty: none), `lower_energy_limit` (TeV),
         `upper_radius_limit` (m), `viewcone_radius` (deg), `br_energy_min`, `br_energy_max` (TeV),
-        `br_core_scatter_max` (m), `br_viewcone_max` (deg; NaN: not known); `telescope_ids` (lists) and
+        `br_core_scatter_max` (m), `br_viewcone_max` (deg; NaN: not known); `br_core_scatter_min`, `br_viewcone_min`
+        where the file has them (0: a disc, a cone); `telescope_ids` (lists) and
         `event_data_file` where the file has them; our interval and verdict columns where the file has them.
         `meta` is that of the file with `generation` added.
 
@@ -353,11 +356,8 @@ _ALWAYS = {"production_index", "primary_particle", "array_name", "nsb_level", *_
 def _says_something(values: Any, fill: Any) -> bool:
     """Tell whether a column holds anything but its 'not known' value."""
     plain = np.asarray(getattr(values, "value", values))
-    return (
-        bool(np.isfinite(plain).any() or np.isinf(plain).any())
-        if isinstance(fill, float)
-        else bool((plain != fill).any())
-    )
+    unknown = np.isnan(plain) if plain.dtype.kind == "f" else np.zeros(plain.shape, dtype=np.bool_)
+    return bool((~unknown & (plain != fill)).any())
 
 # %% ../../nbs/limits/05_table.ipynb #dc735b69
 def write_limits(table: Table, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

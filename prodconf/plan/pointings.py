@@ -129,6 +129,9 @@ def _sub_array_rows(rows: QTable, places: Places) -> QTable:
     nsb_levels(rows)  # all must be numbers
     query = places.zenith, places.azimuth, places.nsb_level
     found = look_up_limits(rows, *query, LookupRequest(outside=places.outside))
+    for what, inner in (("cores", found.core_scatter_min * u.m), ("cones", found.viewcone_min * u.deg)):
+        if (inner > 0).any():
+            raise ArgumentError(f"limits: a plan throws full discs and cones, got {what} from {inner.max():g} on")
     table = QTable()
     table["array_name"] = [str(rows["array_name"][0])] * len(places)
     table["zenith"], table["azimuth"] = places.zenith * u.deg, places.azimuth * u.deg

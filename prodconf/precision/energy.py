@@ -187,7 +187,7 @@ def _kurtosis(ratio: BinnedQuantiles) -> Array:
     places = (k * p[:, None] - 0.5) / np.maximum(k - 1, 1.0)
     values = ratio.quantile(np.maximum(places, 1e-12))
     distance = (values - weight @ values) ** 2
-    return _divide(weight @ distance**2, (weight @ distance) ** 2, 1.0)
+    return np.maximum(_divide(weight @ distance**2, (weight @ distance) ** 2, 1.0), 1.0)  # but for rounding
 
 # %% ../../nbs/precision/04_energy.ipynb #e84813ae
 def _shower_moments(counts: EventCounts) -> Array:

@@ -298,7 +298,7 @@ def test_the_jitter_of_single_precision_is_no_difference(files):
         ({"energy_max": 0.0}, "energy_max"),
         ({"energy_max": np.inf}, "energy_max"),
         ({"energy_min": 0.0}, "energy_min"),
-        ({"energy_min": 3.0}, "energy_min"),
+        ({"energy_min": 3.5}, "energy_min"),
         ({"energy_min": -1.0, "energy_max": None}, "energy_min"),
         ({"viewcone_max": 181.0}, "viewcone_max"),
         ({"viewcone_min": 8.0}, "viewcone_min"),
