@@ -233,7 +233,8 @@ class GridGeneration:
     ----------
     axes : dict, path or list of str
         Axes as `read_axes` understands them, under the key `axes` or by themselves; `sky` (directions by a scheme) and
-        `window` (a part of the sky) may stand beside them.
+        `window` (a part of the sky) may stand beside them, or the predecessor's `direction_grid_density`,
+        `local_zenith_range`, `local_azimuth_range` and `site`. Or a list of points (.ecsv, .json), such as a job grid.
     coordinate_system : {"zenith_azimuth", "ra_dec"}
         In which the points are wanted.
     observing_location : str, EarthLocation, Site or mapping, optional
@@ -282,6 +283,8 @@ class GridGeneration:
         self._limits = None if lookup_table is None else read_limits(require_path("lookup_table", lookup_table))
         self._label = None if self._limits is None else _array_label(self._limits, telescope_ids, array_name)
         self._read_axes, self._special = split_entries(axes)
+        if self._site is None and "site" in self._special:
+            self._site = require_site(self._special["site"])
         if not self._read_axes and not self._special:
             raise ArgumentError("axes must hold at least one axis, got none")
 

@@ -454,7 +454,7 @@ def test_serialising_to_the_console_and_to_files(table, tmp_path):
         ({"window": {"zenith_angle": [0, 10], "units": "deg"}}, {}, "all 12 directions are outside the window"),
         ({"window": {"elevation": [0, 10]}}, {}, "window: unknown key elevation"),
         ({"window": {"azimuth": [0, 720], "units": "deg"}}, {}, r"azimuth must be within \[-360, 360\]"),
-        ({"window": None}, {}, "window must be a mapping, got None"),
+        ({"window": None}, {}, "window must not be empty, got None"),
         ({"radius": [1, 2]}, {}, "no axis may be called 'radius'"),
         ({"extrapolated": [1, 2]}, {}, "no axis may be called 'extrapolated'"),
         ({"level": {"values": [1], "units": "mag(AB)"}}, {}, "is no unit of a number"),
@@ -480,7 +480,9 @@ def test_sky_and_window_may_stand_beside_the_axes():
         for axes in ({"axes": AXES, "window": window}, {"axes": AXES | {"window": window}})
     )
     assert len(beside) == len(within) < 48
-    with pytest.raises(ProdconfError, match="beside axes there may be sky and window, got sky_window"):
+    with pytest.raises(
+        ProdconfError, match=r"beside axes there may be sky, .*, got sky_window \(did you mean window\?\)"
+    ):
         GridGeneration({"axes": AXES, "sky_window": window})
     with pytest.raises(ProdconfError, match="window must be given once"):
         GridGeneration({"axes": AXES | {"window": window}, "window": window})
@@ -548,3 +550,160 @@ def test_below_the_horizon():
 def test_a_grid_without_zenith_has_no_limits(table):
     with pytest.raises(ProdconfError, match="must hold zenith_angle where limits are looked up"):
         GridGeneration({"azimuth": "0 deg"}, lookup_table=table).generate_table()
+
+
+# --- the predecessor's configurations and job grids -------------------------------------------------------------------
+def configuration(*axis, **keys):
+    """A configuration of the predecessor."""
+    return {"applications": [{"configuration": {"axis": list(axis)} | keys}]}
+
+
+def cap(low, high, width=360.0):
+    """Area of a part of the sky in deg2."""
+    return np.deg2rad(width) * (np.cos(np.deg2rad(low)) - np.cos(np.deg2rad(high))) * np.rad2deg(1) ** 2
+
+
+def test_a_density_makes_as_many_directions_as_the_area_asks_for():
+    lines = ("azimuth 0 deg 360 deg 1 linear", "zenith 0 deg 70 deg 0 linear", "nsb 0.24 0.24 1 linear")
+    table = GridGeneration(configuration(*lines, direction_grid_density="0.01 1/deg^2")).generate_table()
+    assert len(table) == 136
+    assert abs(len(table) - 0.01 * cap(0, 70)) < 1
+    assert table["zenith_angle"].max() < 70 * u.deg
+    assert set(table["nsb"]) == {0.24}
+    local = {"local_zenith_range": "20 deg 60 deg", "local_azimuth_range": "300 deg 60 deg"}
+    table = GridGeneration(configuration(*lines, direction_grid_density="0.25 1/deg^2", **local)).generate_table()
+    assert len(table) == pytest.approx(0.25 * cap(20, 60, 120), rel=0.01)
+    zenith, azimuth = (table[name].to_value("deg") for name in ("zenith_angle", "azimuth"))
+    assert zenith.min() >= 20
+    assert zenith.max() <= 60
+    assert (np.cos(np.deg2rad(azimuth)) >= 0.5 - 1e-9).all()
+    mapped = {"axes": {"zenith": "0 deg 70 deg 2", "azimuth": {"range": ["0 deg", "360 deg"], "binning": 1}}}
+    assert len(GridGeneration(mapped | {"direction_grid_density": "0.01 / deg2"}).generate_table()) == 136
+
+
+def test_a_density_of_hour_angle_and_declination_keeps_both_ranges():
+    """Local directions, spread evenly, of which those within the ranges stay: by the sine rule of the altitude."""
+    lines = ("ha -60 deg 60 deg 1 linear", "dec 0 deg 60 deg 1 linear", "offset 0 deg 10 deg 2 linear")
+    keys = {"direction_grid_density": "0.1 1/deg^2", "local_zenith_range": "0 deg 50 deg", "site": "North"}
+    table = GridGeneration(configuration(*lines, **keys)).generate_table()
+    every = GridGeneration({"sky": {"density": "0.1 / deg2", "zenith": ["0 deg", "50 deg"]}}).generate_table()
+    assert len(every) == pytest.approx(0.1 * cap(0, 50), abs=1)
+    latitude = np.deg2rad(28.7622)
+    zenith, azimuth = (np.deg2rad(every[name].to_value("deg")) for name in ("zenith_angle", "azimuth"))
+    dec = np.arcsin(np.sin(latitude) * np.cos(zenith) + np.cos(latitude) * np.sin(zenith) * np.cos(azimuth))
+    turned = np.arctan2(
+        -np.sin(zenith) * np.sin(azimuth),
+        np.cos(zenith) * np.cos(latitude) - np.sin(zenith) * np.sin(latitude) * np.cos(azimuth),
+    )
+    inside = (np.abs(np.rad2deg(turned)) <= 60) & (dec >= 0) & (np.rad2deg(dec) <= 60)
+    assert len(table) == 2 * inside.sum() < 2 * len(every)
+    np.testing.assert_allclose(np.unique(table["dec"].to_value("deg")), np.unique(np.rad2deg(dec[inside])), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"direction_gird_density": "0.01 1/deg^2"}, "did you mean direction_grid_density"),
+        ({"direction_grid_density": "0.01 1/deg^2", "sky": {}}, "without sky and window"),
+        ({"direction_grid_density": "0.01"}, "density"),
+        ({"direction_grid_density": None}, "direction_grid_density must not be empty"),
+        ({"local_zenith_range": "20 deg"}, "local_zenith_range: must be a range"),
+        ({"site": "Mars"}, "observing_location"),
+    ],
+)
+def test_keys_beside_axes_are_honoured_or_refused(keys, words):
+    asked = configuration("azimuth 0 deg 90 deg 2 linear", "zenith 0 deg 70 deg 2 linear", **keys)
+    with pytest.raises(ProdconfError, match=words):
+        GridGeneration(asked).generate_table()
+
+
+def test_single_values_bound_no_density_and_ha_dec_need_their_local_range():
+    for axes, words in (
+        (
+            {"zenith": {"values": [20, 40], "units": "deg"}, "azimuth": "0 deg 360 deg 1"},
+            "axis zenith: must be a range",
+        ),
+        ({"zenith": "0 deg 70 deg 2"}, "needs axes of zenith and azimuth or of ha and dec"),
+        ({"ha": "0 deg 360 deg 1", "dec": "0 deg 60 deg 2"}, "needs local_zenith_range"),
+    ):
+        with pytest.raises(ProdconfError, match=words):
+            GridGeneration({"axes": axes, "direction_grid_density": "0.01 1/deg^2"})
+
+
+def test_five_configurations_of_the_predecessor_give_their_points(shared_data):
+    """Axes multiplied by hand; above the horizon and in the window by the sine rule; by area times density."""
+    latitude, expected = np.deg2rad(28.7622), {}
+    turned, dec = np.meshgrid(np.deg2rad(np.arange(36) * 10.0), np.deg2rad(np.linspace(-90, 90, 18)))
+    up = np.sin(latitude) * np.sin(dec) + np.cos(latitude) * np.cos(dec) * np.cos(turned) > 0
+    expected = {
+        "grid_horizontal": 3 * 2 * 2,
+        "grid_horizontal_explicit": 2 * 2,
+        "grid_horizontal_density": 2 * round(0.25 * cap(0, 70)),
+        "grid_ha_dec": 2 * np.count_nonzero(up),
+    }
+    folder = shared_data / "configuration/grids_v0.36"
+    made = {path.stem: GridGeneration(path).generate_table() for path in sorted(folder.glob("*.yml"))}
+    assert {name: len(made[name]) for name in expected} == expected
+    density = made["grid_ha_dec_density"]
+    assert 0.9 < len(density) / (2 * 0.25 * cap(0, 70, 120)) < 1  # directions beyond the pole have dec above 80 deg
+    assert density["dec"].max() <= 80 * u.deg
+    assert set(made["grid_horizontal_explicit"]["azimuth_angle"].to_value("deg")) == {0.0, 180.0}
+    assert "core_scatter" in made["grid_horizontal"].meta["notes"][0]
+    short = GridGeneration(shared_data / "cases/ha_axis_short/axes.yml", observing_location="CTAO-North")
+    assert len(short.generate_table()) == 15
+
+
+def test_words_are_azimuths_and_plain_digits_numbers():
+    axes = {"azimuth": ["North", "east", "S", "W"], "zenith": ["20 deg"]}
+    assert GridGeneration(axes).generate_table()["azimuth"].to_value("deg").tolist() == [0, 90, 180, 270]
+    for value in ("1_3 deg", "２０ deg", "1" * 400 + " deg"):
+        with pytest.raises(ProdconfError, match="axis zenith"):
+            GridGeneration({"azimuth": "North", "zenith": [value]})
+    assert (
+        GridGeneration(AXES | {"offset": {"values": [0.5], "unit": "deg"}, "x": "1 dimensionless"}).generate_table()[
+            "x"
+        ][0]
+        == 1
+    )
+
+
+JOBS = """# %ECSV 1.0
+# ---
+# datatype:
+# - {name: run_number, datatype: int64}
+# - {name: primary, datatype: string}
+# - {name: azimuth_angle_value, datatype: float64}
+# - {name: azimuth_angle_unit, datatype: string}
+# - {name: zenith_angle_value, datatype: float64}
+# - {name: zenith_angle_unit, datatype: string}
+# - {name: nsb_rate, datatype: float64}
+# schema: astropy-2.0
+run_number primary azimuth_angle_value azimuth_angle_unit zenith_angle_value zenith_angle_unit nsb_rate
+1 gamma 0.0 deg 0.5 rad 0.24
+2 gamma 0.0 deg 0.5 rad 0.24
+3 gamma 180.0 deg 0.6 rad 0.24
+"""
+
+
+def test_a_job_grid_is_a_list_of_points(table, tmp_path, run):
+    jobs = tmp_path / "jobs.ecsv"
+    jobs.write_text(JOBS)
+    grid = GridGeneration(jobs, lookup_table=table).generate_table()
+    np.testing.assert_allclose(grid["zenith_angle"].to_value("deg"), np.rad2deg([0.5, 0.6]))
+    assert grid["azimuth"].to_value("deg").tolist() == [0, 180]
+    assert "primary_particle of all points is gamma" in grid.meta["notes"]
+    assert any("left aside" in note and "run_number" in note for note in grid.meta["notes"])
+    one = GridGeneration({"zenith": "0.5 rad", "azimuth": "0 deg", "nsb_level": 0.24}, lookup_table=table)
+    assert one.generate_table()["upper_radius_limit"][0].value == pytest.approx(grid["upper_radius_limit"][0].value)
+    status, out, _ = run("inspect", jobs)
+    assert status == 0
+    assert "list of 2 different points" in out
+    jobs.write_text(JOBS.replace("180.0 deg 0.6 rad", "180.0 deg 0.6 deg"))
+    with pytest.raises(ProdconfError, match=r"zenith_angle_unit: must hold one unit, got deg, rad"):
+        GridGeneration(jobs)
+
+
+def test_every_job_grid_is_read(shared_data):
+    for path in [*(shared_data / "job_grids").glob("*.ecsv"), shared_data / "cases/job_grid_value_unit/points.ecsv"]:
+        grid = GridGeneration(path).generate_table()
+        assert len(grid) == (6 if path.name.startswith("production") else 1)

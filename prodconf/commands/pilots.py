@@ -43,20 +43,25 @@ def describe_file(path: Path) -> str:
     from prodconf.core.files import expand_files
     from prodconf.events.dl2 import inspect_dl2, looks_like_dl2
     from prodconf.events.report import inspect_file
+    from prodconf.limits.merging import points_summary, read_points
     from prodconf.limits.table import limits_summary, looks_like_limits, read_limits
 
     expand_files(path, name="file")
     if path.suffix in (".yml", ".yaml"):
         return _describe_yaml(path)
-    if path.suffix == ".ecsv" or looks_like_limits(path):
+    if looks_like_limits(path):
         return limits_summary(read_limits(path))
+    if path.suffix == ".ecsv":
+        return points_summary(read_points(path))
     if looks_like_dl2(path):
         return inspect_dl2(path)
     return inspect_file(path).to_text()
 
 # %% ../../nbs/commands/04_pilots.ipynb #983a0abb
 def inspect(
-    files: Annotated[list[Path], typer.Argument(help="Reduced events (HDF5, FITS), DL2 (FITS) or limits (ECSV).")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Reduced events (HDF5, FITS), DL2 (FITS), limits or points (ECSV).")
+    ],
 ) -> None:
     """Say what files are, what they hold and what they lack."""
     failed = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,10 +21,11 @@ from ..core.configuration import Strict, load_yaml, validate
 from ..core.errors import ArgumentError
 from .tables import RESERVED, lattice_column
 from ..limits.lookup import LookupRequest, TableLimits, look_up_limits
+from ..limits.merging import ExpectedPoints, read_points
 from ..limits.table import LIMIT_UNITS, SEVERITY
-from ..sky.axes import Axis, read_axes
+from ..sky.axes import DENSITY_KEYS, Axis, axis_entries, configuration_of, kind_of, range_ends, read_axes
 from ..sky.pointing_sets import read_sky, window_ends
-from ..sky.sites import altaz_from_hour_angle, altaz_from_icrs
+from ..sky.sites import altaz_from_hour_angle, altaz_from_icrs, hour_angle_from_altaz
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -34,18 +36,72 @@ __all__ = ['split_entries', 'Window', 'read_window', 'Dimension', 'ObservedFrom'
 
 # %% ../../nbs/grid/01_points.ipynb #83470c42
 _SPECIAL = ("sky", "window")
+_BESIDE = (*_SPECIAL, *DENSITY_KEYS, "site")
+_OF_JOBS = frozenset({
+    "array_layout_name", "core_scatter", "corsika_he_interaction", "corsika_le_interaction", "corsika_limits",
+    "energy_max_scaling", "energy_range", "eslope", "label", "log_level", "model_version", "number_of_runs",
+    "output_file", "output_path", "primary", "showers_per_run", "showers_per_run_power_law",
+    "showers_per_run_scaling", "simulation_software", "total_showers", "total_showers_scaling", "view_cone",
+})  # fmt: skip
+"""Keys of the predecessor's configurations that say what is thrown at a point, not which points there are."""
 
 
-def _inner(axes: Any, source: str) -> Any:
-    """Return what holds the axes, with `sky` and `window` from beside them."""
-    if not isinstance(axes, Mapping) or not isinstance(axes.get("axes"), Mapping):
-        return axes
-    beside = {name: entry for name, entry in axes.items() if name != "axes"}
-    if unknown := sorted(str(name) for name in set(beside) - set(_SPECIAL)):
-        raise ArgumentError(f"{source}: beside axes there may be {' and '.join(_SPECIAL)}, got {unknown[0]}")
-    if doubled := sorted(set(beside) & set(axes["axes"])):
+def _parted(data: Any, source: str) -> tuple[Any, dict[str, Any]]:
+    """Return the axes, and what stands beside them or is none among them."""
+    described = configuration_of(data, source)
+    key = next((name for name in ("axes", "axis") if isinstance(described, Mapping) and name in described), None)
+    if key is None:
+        beside = {name: described[name] for name in _BESIDE if isinstance(described, Mapping) and name in described}
+        axes: Any = {name: entry for name, entry in described.items() if name not in beside} if beside else described
+        return axes, beside
+    axes, beside = described[key], {str(name): entry for name, entry in described.items() if name != key}
+    among = {name: axes[name] for name in _BESIDE if isinstance(axes, Mapping) and name in axes}
+    if doubled := sorted(set(among) & set(beside)):
         raise ArgumentError(f"{source}: {doubled[0]} must be given once, got it beside axes and among them")
-    return {**axes["axes"], **beside}
+    return ({name: entry for name, entry in axes.items() if name not in among} if among else axes), beside | among
+
+
+def _known(beside: dict[str, Any], source: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the entries that make points, with a note of the others; refuse what nobody knows."""
+    if unknown := sorted(set(beside) - set(_BESIDE) - _OF_JOBS):
+        near = get_close_matches(unknown[0], [*_BESIDE, *_OF_JOBS], n=1)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        raise ArgumentError(f"{source}: beside axes there may be {', '.join(_BESIDE)}, got {unknown[0]}{meant}")
+    others = ", ".join(sorted(set(beside) & _OF_JOBS))
+    notes = [f"keys left aside, for they do not say which points there are: {others}"] if others else []
+    return {name: entry for name, entry in beside.items() if name in _BESIDE}, notes
+
+
+_FRAMES = (("zenith", "azimuth"), ("hour_angle", "dec"))
+
+
+def _densities(entries: Any, special: dict[str, Any], source: str, angle_unit: str) -> tuple[Any, dict[str, Any]]:
+    """Turn the predecessor's density and local ranges to `sky`, `window`, `ranges`; take out the axes they replace."""
+    kept = {name: entry for name, entry in special.items() if name not in DENSITY_KEYS}
+    local = {
+        kind: range_ends(special[key], kind, where=f"{source}: {key}", angle_unit="deg")
+        for key, kind in zip(DENSITY_KEYS[1:], ("zenith", "azimuth"), strict=True)
+        if key in special
+    }
+    if DENSITY_KEYS[0] not in special:
+        return entries, (kept | {"window": local | {"units": "deg"}} if local else kept)
+    named = dict(axis_entries(entries, source))
+    kinds = {kind_of(name): name for name in named if isinstance(name, str)}
+    frame = next((pair for pair in _FRAMES if set(pair) <= set(kinds)), None)
+    if frame is None or set(_SPECIAL) & set(kept):
+        rule = "needs axes of zenith and azimuth or of ha and dec, without sky and window"
+        raise ArgumentError(f"{source}: {DENSITY_KEYS[0]} {rule}, got {', '.join([*named, *kept])}")
+    ranges = {
+        kind: range_ends(named.pop(kinds[kind]), kind, where=f"{source}: axis {kinds[kind]}", angle_unit=angle_unit)
+        for kind in frame
+    }
+    sky = {"density": special[DENSITY_KEYS[0]], "units": "deg"}
+    if frame == _FRAMES[0]:
+        window = {"window": local | {"units": "deg"}} if local else {}
+        return named, kept | {"sky": sky | ranges} | window
+    if "zenith" not in local:
+        raise ArgumentError(f"{source}: {DENSITY_KEYS[0]} of axes ha and dec needs local_zenith_range, got none")
+    return named, kept | {"sky": sky | local, "ranges": {kind: (kinds[kind], ranges[kind]) for kind in frame}}
 
 
 def split_entries(axes: Any, *, angle_unit: str = "") -> tuple[tuple[Axis, ...], Mapping[str, Any]]:
@@ -55,7 +111,8 @@ def split_entries(axes: Any, *, angle_unit: str = "") -> tuple[tuple[Axis, ...],
     Parameters
     ----------
     axes : mapping, path or sequence of str
-        As for `read_axes`; a mapping may hold `sky` and `window` as well.
+        As for `read_axes`; a mapping may hold `sky` and `window` as well, or the predecessor's keys of a density of
+        directions. Or the name of a list of points (.ecsv, .json).
     angle_unit : str
         As for `read_axes`.
 
@@ -63,7 +120,8 @@ def split_entries(axes: Any, *, angle_unit: str = "") -> tuple[tuple[Axis, ...],
     -------
     axes : tuple of Axis
     special : dict
-        `sky` and `window`, as they stand.
+        `sky` and `window` as they stand, or as the predecessor's keys of a density ask for; `ranges` of hour angle and
+        declination to keep; `points` of a list of points; `site`; `notes`.
 
     Raises
     ------
@@ -73,15 +131,18 @@ def split_entries(axes: Any, *, angle_unit: str = "") -> tuple[tuple[Axis, ...],
     source, data = "axes", axes
     if isinstance(axes, (str, bytes)) or hasattr(axes, "__fspath__"):
         source = str(require_path("axes", axes))
+        if source.endswith((".ecsv", ".json")):
+            return (), {"points": read_points(source)}
         data = load_yaml(source)
-    inner = _inner(data, source)
-    if not isinstance(inner, Mapping) or not set(_SPECIAL) & set(inner):
-        return _unreserved(read_axes(inner, source=source, angle_unit=angle_unit)), {}
-    special = {name: inner[name] for name in _SPECIAL if name in inner}
+    entries, beside = _parted(data, source)
+    special, notes = _known(beside, source)
     if none := [name for name, entry in special.items() if entry is None]:
-        raise ArgumentError(f"{source}: {none[0]} must be a mapping, got None")
-    rest = {name: entry for name, entry in inner.items() if name not in _SPECIAL}
-    return _unreserved(read_axes(rest, source=source, angle_unit=angle_unit)) if rest else (), special
+        raise ArgumentError(f"{source}: {none[0]} must not be empty, got None")
+    entries, special = _densities(entries, special, source, angle_unit)
+    special |= {"notes": notes} if notes else {}
+    if special and not entries:
+        return (), special
+    return _unreserved(read_axes(entries, source=source, angle_unit=angle_unit)), special
 
 
 def _unreserved(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
@@ -156,11 +217,14 @@ class Dimension:
         Name to values (shape (n,)) and unit.
     zenith, azimuth : numpy.ndarray or None
         Directions in deg, where this dimension has them.
+    nsb : numpy.ndarray, Quantity or None
+        Levels or words of the sky, where it has them.
     """
 
     columns: Mapping[str, tuple[NDArray[Any], str]]
     zenith: NDArray[np.float64] | None = None
     azimuth: NDArray[np.float64] | None = None
+    nsb: Any = None
 
     def __len__(self) -> int:
         """Return the number of values."""
@@ -169,15 +233,16 @@ class Dimension:
     def chosen(self, keep: NDArray[np.bool_]) -> Dimension:
         """Return some of the values."""
         columns = {name: (values[keep], unit) for name, (values, unit) in self.columns.items()}
-        zenith, azimuth = (None if one is None else one[keep] for one in (self.zenith, self.azimuth))
-        return Dimension(columns, zenith, azimuth)
+        own = (None if one is None else one[keep] for one in (self.zenith, self.azimuth, self.nsb))
+        return Dimension(columns, *own)
 
 
 def _of_axis(axis: Axis) -> Dimension:
     """Make a dimension of an axis."""
     zenith = axis.numbers("deg") if axis.kind == "zenith" else None
     azimuth = axis.numbers("deg") if axis.kind == "azimuth" else None
-    return Dimension({axis.name: (axis.values, axis.unit)}, zenith, azimuth)
+    nsb = axis.quantity() if axis.kind == "nsb" else None
+    return Dimension({axis.name: (axis.values, axis.unit)}, zenith, azimuth, nsb)
 
 # %% ../../nbs/grid/01_points.ipynb #5b9aee2e
 @dataclass(frozen=True)
@@ -206,6 +271,45 @@ def _directions(axes: Sequence[Axis], kinds: tuple[str, str], place: ObservedFro
         return Dimension(columns)
     columns |= {"zenith_angle": (zenith, "deg"), "azimuth": (azimuth, "deg")}
     return _kept(Dimension(columns, zenith, azimuth), zenith < 90.0, "below the horizon", notes)
+
+
+def _within(
+    found: Dimension, ranges: Mapping[str, tuple[str, Any]], place: ObservedFrom, notes: list[str]
+) -> Dimension:
+    """Keep directions within ranges of hour angle and declination, and add the two as columns."""
+    if not ranges:
+        return found
+    turned, upward = hour_angle_from_altaz(found.zenith, found.azimuth, site=place.site)  # type: ignore[arg-type]
+    (name, (first, last)), (other, (low, high)) = ranges["hour_angle"], ranges["dec"]
+    width = 360.0 if abs(last - first) >= 360.0 else (last - first) % 360.0
+    inside = ((turned - first) % 360.0 <= width) & (upward >= low) & (upward <= high)
+    columns = {**found.columns, name: (turned, "deg"), other: (upward, "deg")}
+    return _kept(replace(found, columns=columns), inside, f"outside the ranges of {name} and {other}", notes)
+
+
+def _of_points(points: ExpectedPoints, notes: list[str]) -> Dimension:
+    """Make a dimension of a list of points; what all have in common is noted."""
+    places = points.places
+    columns: dict[str, tuple[NDArray[Any], str]] = {
+        "zenith_angle": (places.zenith, "deg"),
+        "azimuth": (places.azimuth, "deg"),
+    }
+    words, levels = places.nsb_label != "", np.isfinite(places.nsb_level)
+    nsb = places.nsb_label if words.any() else places.nsb_level if levels.any() else None
+    if nsb is not None:
+        if not (words.all() or levels.all()):
+            raise ArgumentError(
+                "points: nsb_level must be numbers, words, or left out in all points, got several of these"
+            )
+        columns["nsb_level"] = (nsb, "")
+    for name in ("array_name", "primary_particle"):
+        labels = getattr(points, name)
+        if np.unique(labels).size > 1:
+            columns[name] = (labels, "")
+        elif labels[0]:
+            notes.append(f"{name} of all points is {labels[0]}")
+    notes += points.notes
+    return Dimension(columns, places.zenith, places.azimuth, nsb)
 
 
 def _kept(found: Dimension, keep: NDArray[np.bool_], where: str, notes: list[str]) -> Dimension:
@@ -275,7 +379,7 @@ class Lattice:
         """Return the dimension that has the zenith, the azimuth or another kind of axis; None if there is none."""
         names = {axis.name for axis in self.axes if axis.kind == kind}
         for k, one in enumerate(self.dimensions):
-            if names & set(one.columns) or (kind in ("zenith", "azimuth") and getattr(one, kind) is not None):
+            if names & set(one.columns) or (kind in ("zenith", "azimuth", "nsb") and getattr(one, kind) is not None):
                 return k
         return None
 
@@ -291,7 +395,7 @@ def make_lattice(axes: Sequence[Axis], special: Mapping[str, Any], place: Observ
     ----------
     axes : sequence of Axis
     special : mapping
-        `sky` and `window`, see `split_entries`.
+        Of `split_entries`.
     place : ObservedFrom
         Site and time, where directions need them.
 
@@ -304,17 +408,20 @@ def make_lattice(axes: Sequence[Axis], special: Mapping[str, Any], place: Observ
     ProdconfError
         If the directions cannot be made, nothing is left, or the grid would have more than 50 million points.
     """
-    notes: list[str] = []
+    notes: list[str] = list(special.get("notes", ()))
+    if "points" in special:
+        return Lattice((_of_points(special["points"], notes),), (), tuple(notes))
     _require_size([len(axis) for axis in axes])
     kinds, window = _coordinates({axis.kind for axis in axes}, "sky" in special), special.get("window")
     if "sky" in special:
         zenith, azimuth = read_sky(special["sky"], site=place.site)
         directions = Dimension({"zenith_angle": (zenith, "deg"), "azimuth": (azimuth, "deg")}, zenith, azimuth)
+        directions = _within(directions, special.get("ranges", {}), place, notes)
     elif kinds is None and window is not None:
         raise ArgumentError("window: needs axes of zenith_angle and azimuth, or other directions")
     elif kinds is None or (kinds == ("zenith", "azimuth") and window is None):
         _require_size([len(axis) for axis in axes] or [0])
-        return Lattice(tuple(_of_axis(axis) for axis in axes), tuple(axes), _doubled(axes))
+        return Lattice(tuple(_of_axis(axis) for axis in axes), tuple(axes), (*notes, *_doubled(axes)))
     else:
         place = replace(place, altaz_needed=place.altaz_needed or window is not None)
         directions = _directions(axes, kinds, place, notes)
@@ -420,7 +527,9 @@ def find_limits(lattice: Lattice, table: QTable, request: LookupRequest) -> tupl
     along, zenith, azimuth = directions_of(lattice, "where limits are looked up")
     if (sky := lattice.place("nsb")) is None:
         return look_up_limits(table, zenith, azimuth, None, request), along
-    levels = next(axis for axis in lattice.axes if axis.kind == "nsb").quantity()
+    levels = lattice.dimensions[sky].nsb
+    if along == [sky]:
+        return look_up_limits(table, zenith, azimuth, levels, request), along
     return look_up_limits(table, zenith[..., None], azimuth[..., None], levels, request), [*along, sky]
 
 # %% ../../nbs/grid/01_points.ipynb #4e032114

@@ -49,13 +49,13 @@ def array_labels(table: QTable) -> NDArray[np.str_]:
     return np.where(names == "", np.array(lists, dtype=np.str_), names)
 
 
-def _chosen(what: str, labels: NDArray[np.str_], wanted: str | None) -> NDArray[np.bool_]:
+def _chosen(what: str, labels: NDArray[np.str_], wanted: str | None, *, hint: str = "") -> NDArray[np.bool_]:
     """Tell which rows have the wanted label; without a wish there must be only one."""
     known = sorted(set(labels.tolist()))
     listed = ", ".join(repr(label) for label in known[:12]) + (", ..." if len(known) > 12 else "")
     if wanted is None:
         if len(known) > 1:
-            raise ArgumentError(f"{what} must be given, for the table has {len(known)}: {listed}")
+            raise ArgumentError(f"{what} must be given, for the table has {len(known)}: {listed}{hint}")
         return np.ones(labels.size, dtype=np.bool_)
     if not isinstance(wanted, str):
         raise ArgumentError(f"{what} must be a text, got {shown(wanted)}")
@@ -103,7 +103,8 @@ def _of_sky(rows: QTable, asked: Array | str | None) -> tuple[QTable, Array, Arr
         return rows, np.ones(len(rows)), 1.0
     known = np.isfinite(levels)
     if asked is None:
-        _chosen("nsb_level", np.where(known, levels.astype(np.str_), labels), None)
+        several = np.where(known, levels.astype(np.str_), labels)
+        _chosen("nsb_level", several, None, hint=" (of a grid: an axis, as `nsb: [0.24]`)")
         return (rows, levels, float(levels[0])) if known.all() else (rows, np.ones(len(rows)), 1.0)
     if not known.any():
         words = ", ".join(repr(word) for word in sorted(set(labels.tolist())) if word)

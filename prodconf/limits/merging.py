@@ -11,14 +11,16 @@ import numbers
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, field_validator
 
+from ..core.checks import is_plain
 from ..core.configuration import Strict, load_yaml, to_unit, validate
 from ..core.errors import ArgumentError, FileError, ProdconfError
 from ..core.files import expand_files, provenance
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'TablePlaces', 'places_of', 'ExpectedPoints', 'read_points', 'missing_points', 'MergedLimits', 'merge_limits']
+__all__ = ['Array', 'TablePlaces', 'places_of', 'ExpectedPoints', 'read_points', 'points_summary', 'missing_points',
+           'MergedLimits', 'merge_limits']
 
 # %% ../../nbs/limits/09_merging.ipynb #3e073a55
 _SAYS = {
@@ -304,7 +307,7 @@ def _sky(value: Any) -> tuple[float, str]:
     if value is None or value == "":
         return math.nan, ""
     try:
-        level = float(value)
+        level = float(value if is_plain(str(value)) else "no number")
     except (TypeError, ValueError):
         if isinstance(value, str) and value.strip():
             return math.nan, value.strip()
@@ -364,10 +367,29 @@ def _from_ecsv(path: Path) -> ExpectedPoints:
             table = QTable.read(path, format="ascii.ecsv")
     except (ValueError, TypeError, LookupError, AttributeError, OSError) as error:
         raise FileError(path, f"is not a valid ECSV table ({' '.join(str(error).split())[:120]})") from error
+    _join_units(table, path)
     known = {name for names in (*NAMES.values(), *_LABELS.values()) for name in names}
     columns = {name: _plain(table[name], name, path) for name in table.colnames if name in known}
     rows = [{name: column[i] for name, column in columns.items()} for i in range(len(table))]
-    return _collect([{name: value for name, value in row.items() if value is not None} for row in rows], path)
+    found = _collect([{name: value for name, value in row.items() if value is not None} for row in rows], path)
+    others = [name for name in table.colnames if name not in known and not name.endswith(("_value", "_unit"))]
+    named = f"{', '.join(others[:6])}{f' and {len(others) - 6} others' if len(others) > 6 else ''}"
+    note = f"{path.name}: columns left aside, for they do not say which points there are: {named}"
+    return replace(found, notes=(note,) if others else ())
+
+
+def _join_units(table: QTable, path: Path) -> None:
+    """Put columns of values and of their units together."""
+    for name in [name.removesuffix("_value") for name in table.colnames if name.endswith("_value")]:
+        if f"{name}_unit" not in table.colnames:
+            continue
+        units = {str(unit) for unit in table[f"{name}_unit"]}
+        if len(units) > 1:
+            raise FileError(path, f"column {name}_unit: must hold one unit, got {', '.join(sorted(units))}")
+        try:
+            table[name] = u.Quantity(np.asarray(table[f"{name}_value"]), units.pop().replace("dimensionless", ""))
+        except (TypeError, ValueError) as error:
+            raise FileError(path, f"columns {name}_value and {name}_unit: must be numbers and a unit") from error
 
 
 def _plain(column: Any, name: str, path: Path) -> list[Any]:
@@ -485,6 +507,22 @@ def read_points(path: str | os.PathLike[str]) -> ExpectedPoints:
     return _collect(data, path)
 
 # %% ../../nbs/limits/09_merging.ipynb #1e8bb6cd
+def points_summary(points: ExpectedPoints) -> str:
+    """Say in a few lines what a list of points holds."""
+    places = points.places
+    lines = [f"list of {len(points)} different points"]
+    for name in ("zenith", "azimuth"):
+        lines.append(f"  {name:<18}{getattr(places, name).min():g} to {getattr(places, name).max():g} deg")
+    levels = sorted({f"{level:g}" for level in places.nsb_level[np.isfinite(places.nsb_level)]})
+    for name, words in (
+        ("nsb_level", [*levels, *sorted({str(word) for word in places.nsb_label if word})]),
+        *((name, sorted({str(word) for word in getattr(points, name) if word})) for name in _LABELS),
+    ):
+        if words:
+            lines.append(f"  {name:<18}{', '.join(words[:8])}{', ...' if len(words) > 8 else ''}")
+    return "\n".join(lines)
+
+
 def missing_points(expected: ExpectedPoints, places: TablePlaces, arrays: ArrayLike, particles: ArrayLike) -> list[str]:
     """
     Return the points that no row is at.

@@ -238,6 +238,9 @@ def _unify(table: Table, path: Path) -> QTable:
     if "nsb" in table.colnames:
         _split_nsb(table, path)
     unknown = sorted(set(table.colnames) - set(_ORDER) - set(_OWN) - set(_PASSED_ON))
+    if {"extrapolated", "outside_pilots"} & set(unknown):
+        rule = "is a grid with limits at its points, not a table of limits"
+        raise FileError(path, f"{rule}; give the table that it was made of (of a plan: corsika_limits.ecsv)")
     if unknown:
         raise FileError(path, f"has unknown column {', '.join(unknown)}")
     known: dict[str, tuple[str, Any]] = {name: (unit, np.nan) for name, unit in _REQUIRED.items()} | _ABSENT | _OWN

@@ -19,15 +19,15 @@ from astropy import units as u
 from numpy.typing import NDArray
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
-from ..core.checks import require_finite, require_path, require_scalar, require_whole, shown
+from ..core.checks import is_plain, require_finite, require_path, require_scalar, require_whole, shown
 from ..core.configuration import Strict, load_yaml, validate
 from ..core.errors import ArgumentError, FileError, ProdconfError, ProdconfWarning
 
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'NAMES', 'KINDS', 'CIRCULAR', 'ANGLES', 'MOST_VALUES', 'Leaf', 'kind_of', 'Axis', 'circular_values',
-           'AxisEntry', 'read_axes']
+__all__ = ['Array', 'NAMES', 'KINDS', 'CIRCULAR', 'ANGLES', 'MOST_VALUES', 'Leaf', 'DENSITY_KEYS', 'kind_of', 'Axis',
+           'circular_values', 'AxisEntry', 'range_ends', 'configuration_of', 'axis_entries', 'read_axes']
 
 # %% ../../nbs/sky/05_axes.ipynb #21b1b7c8
 NAMES: dict[str, tuple[str, ...]] = {
@@ -37,7 +37,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "offset": ("offset",),
     "ra": ("ra", "right_ascension"),
     "dec": ("dec", "declination"),
-    "hour_angle": ("hour_angle",),
+    "hour_angle": ("hour_angle", "ha"),
 }
 """What each kind of axis is called, in the layouts that exist."""
 
@@ -246,6 +246,8 @@ Leaf = tuple[float | str, str | None]
 def _text(value: str, where: str) -> Leaf:
     """Read a text: a number, a number with a unit, or a word."""
     text = value.strip()
+    if not is_plain(text):
+        raise ArgumentError(f"{where}: must be plain numbers or words, got {shown(value)}")
     try:
         return float(text), None
     except ValueError:
@@ -254,26 +256,27 @@ def _text(value: str, where: str) -> Leaf:
         if text:
             return text, None
         raise ArgumentError(f"{where}: must be numbers or words, got {shown(value)}")
-    if _is_unit(found[3]):
-        return float(found[1]), found[3]
+    if _is_unit(unit := _named_unit(found[3])):
+        return float(found[1]), unit
     if found[2]:
         raise ArgumentError(f'{where}: must be as "20 deg" or as "310 deg 20 deg 3 linear", got {shown(value)}')
     return text, None
 
 
+def _named_unit(unit: Any) -> Any:
+    """Write a unit as its text, none at all as ""."""
+    unit = str(unit) if isinstance(unit, u.UnitBase) else unit
+    return "" if unit == "dimensionless" else unit
+
+
 def _is_unit(text: str) -> bool:
     """Tell whether a text is a unit; astropy would take "deg 20 deg" for one."""
     try:
-        return bool(re.fullmatch(_WORD_OF_UNIT, text)) and u.Unit(text) is not None
+        return not text or (bool(re.fullmatch(_WORD_OF_UNIT, text)) and u.Unit(text) is not None)
     except (ValueError, TypeError):
         return False
 
 # %% ../../nbs/sky/05_axes.ipynb #20f46d60
-def _as_text(unit: Any) -> Any:
-    """Write a unit of astropy as its text."""
-    return str(unit) if isinstance(unit, u.UnitBase) else unit
-
-
 class AxisEntry(Strict):
     """An axis as a mapping: a range and its number of values, or the values themselves."""
 
@@ -281,7 +284,9 @@ class AxisEntry(Strict):
     binning: Any = None
     scaling: Literal["linear", "log", "1/cos", "cos"] = "linear"
     values: Any = Field(None, validation_alias=AliasChoices("values", "value"))
-    unit: Annotated[str | None, BeforeValidator(_as_text)] = Field(None, validation_alias=AliasChoices("units", "unit"))
+    unit: Annotated[str | None, BeforeValidator(_named_unit)] = Field(
+        None, validation_alias=AliasChoices("units", "unit")
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -346,8 +351,18 @@ def _target(units: Sequence[str | None], kind: str, where: str) -> str:
     return target
 
 # %% ../../nbs/sky/05_axes.ipynb #fc1e41ad
+_BEARINGS = {name: 90.0 * i for i, names in enumerate(("north", "east", "south", "west")) for name in (names, names[0])}
+
+
+def _bearing(leaf: Leaf) -> Leaf:
+    """Return the azimuth of a word for a direction."""
+    value = leaf[0]
+    return (_BEARINGS[value.lower()], "deg") if isinstance(value, str) and value.lower() in _BEARINGS else leaf
+
+
 def _resolved(leaves: list[Leaf], kind: str, stated: str | None, where: str) -> tuple[NDArray[Any], str]:
     """Return values in one unit, or words."""
+    leaves = [_bearing(leaf) for leaf in leaves] if kind == "azimuth" else leaves
     words = [value for value, _ in leaves if isinstance(value, str)]
     if words and (len(words) < len(leaves) or kind not in ("nsb", "other") or stated):
         rule = "must not mix words and numbers" if len(words) < len(leaves) else "must be numbers, without words"
@@ -384,13 +399,54 @@ def _one_line(text: str) -> dict[str, Any] | None:
     return {"range": [found[1], found[2]], "binning": int(found[3]), "scaling": found[4] or "linear"}
 
 # %% ../../nbs/sky/05_axes.ipynb #db3e9765
+def _ends(ends: Any, kind: str, stated: str | None, where: str) -> tuple[NDArray[Any], str]:
+    """Return the two ends of a range in one unit."""
+    leaves = _leaves(ends, where)
+    found, unit = _resolved(leaves, kind, stated, where) if len(leaves) == 2 else (np.empty(0), "")
+    if found.size != 2 or found.dtype.kind == "U":
+        raise ArgumentError(f"{where}: range must be two numbers, got {shown(ends)}")
+    return found, unit
+
+
+_PAIR = re.compile(rf"({_NUMBER}\s*(?:{_WORD_OF_UNIT})?)\s+({_NUMBER}\s*(?:{_WORD_OF_UNIT})?)")
+
+
+def range_ends(entry: Any, kind: str, *, where: str, angle_unit: str = "") -> tuple[float, float]:
+    """
+    Return the ends of a range of angles in deg, however many values it is divided into.
+
+    Parameters
+    ----------
+    entry : mapping, str or sequence
+        An axis with a range; "0 deg 70 deg"; or two values.
+    kind : str
+        One of `ANGLES`.
+    where : str
+        What to call the range in errors.
+    angle_unit : str
+        Unit of plain numbers; with "" they are refused.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no range.
+    """
+    if isinstance(entry, str):
+        pair = _PAIR.fullmatch(entry.strip()) if len(entry) <= 200 else None
+        entry = _one_line(entry) or (pair and {"range": [pair[1], pair[2]], "binning": 1}) or {"values": entry}
+    elif not isinstance(entry, Mapping):
+        entry = {"range": entry, "binning": 1}
+    made = validate(AxisEntry, dict(entry), source=where)
+    if made.range is None:
+        raise ArgumentError(f"{where}: must be a range for {DENSITY_KEYS[0]}, got the value {shown(made.values)}")
+    first, last = _ends(made.range, kind, made.unit or angle_unit or None, where)[0].tolist()
+    return first, last
+
+
 def _range(entry: AxisEntry, kind: str, stated: str | None, where: str) -> tuple[Array, str]:
     """Return the values of a range."""
     n, scaling = require_whole(f"{where}: binning", entry.binning, 1, MOST_VALUES), entry.scaling
-    leaves = _leaves(entry.range, where)
-    if len(leaves) != 2 or any(isinstance(value, str) for value, _ in leaves):
-        raise ArgumentError(f"{where}: range must be two numbers, got {shown(entry.range)}")
-    (first, last), unit = _resolved(leaves, kind, stated, where)
+    (first, last), unit = _ends(entry.range, kind, stated, where)
     if kind in CIRCULAR:
         if scaling != "linear":
             raise ArgumentError(f"{where}: scaling must be linear on a circle, got {scaling!r}")
@@ -445,22 +501,50 @@ def _axis(name: Any, entry: Any, source: str, angle_unit: str) -> Axis:
     return Axis(name.strip(), kind, _final(values, kind, where), unit)
 
 # %% ../../nbs/sky/05_axes.ipynb #a1c2597c
+_EXPLICIT = ("zenith_angle", "azimuth_angle")
+
+
+def configuration_of(data: Any, source: str) -> Any:
+    """
+    Return the part of a description that holds axes: the configuration of the one application with axes.
+
+    Angles that such a configuration gives without axes are in deg. What is no list of applications stays as it is.
+
+    Raises
+    ------
+    ArgumentError
+        If no application has axes, or several have.
+    """
+    if not isinstance(data, Mapping) or not isinstance(data.get("applications"), list):
+        return data
+    steps = [step.get("configuration") for step in data["applications"] if isinstance(step, Mapping)]
+    found = [step for step in steps if isinstance(step, Mapping) and set(step) & {"axis", "axes", *_EXPLICIT}]
+    if len(found) != 1:
+        raise ArgumentError(f"{source}: must hold one application with axes, got {len(found)}")
+    inner = found[0]
+    if {"axis", "axes"} & set(inner):
+        return inner
+    given = {name: {"values": inner[name], "units": "deg"} for name in _EXPLICIT if name in inner}
+    return {"axes": given} | {name: entry for name, entry in inner.items() if name not in given}
+
+
+DENSITY_KEYS = ("direction_grid_density", "local_zenith_range", "local_azimuth_range")
+"""Keys beside axes that make or choose directions; only a grid takes them."""
+
+
 def _inner(data: Mapping[Any, Any], source: str) -> Any:
     """Find the axes in a description that may hold more than axes."""
-    if isinstance(data.get("applications"), list):
-        steps = [step.get("configuration") for step in data["applications"] if isinstance(step, Mapping)]
-        found = [step for step in steps if isinstance(step, Mapping) and ({"axis", "axes"} & set(step))]
-        if len(found) != 1:
-            raise ArgumentError(f"{source}: must hold one application with axes, got {len(found)}")
-        data = found[0]
+    data = configuration_of(data, source)
+    if found := [key for key in DENSITY_KEYS if key in data]:
+        raise ArgumentError(f"{source}: {found[0]} makes a grid; give the points that the command grid writes instead")
     keys = [key for key in ("axes", "axis") if key in data]
     if len(keys) > 1:
         raise ArgumentError(f"{source}: must hold axes or axis, got both")
     return data[keys[0]] if keys else data
 
 
-def _entries(data: Any, source: str) -> list[tuple[Any, Any]]:
-    """Return names and entries of the axes."""
+def axis_entries(data: Any, source: str) -> list[tuple[Any, Any]]:
+    """Return names and entries of the axes of a description, as they stand."""
     inner = _inner(data, source) if isinstance(data, Mapping) else data
     inner = [inner] if isinstance(inner, str) else inner
     if isinstance(inner, Mapping):
@@ -526,7 +610,7 @@ def read_axes(
 
 def _all_axes(data: Any, source: str, angle_unit: str) -> tuple[Axis, ...]:
     """Read the axes of a description, and refuse two of one kind."""
-    made = tuple(_axis(name, entry, source, angle_unit) for name, entry in _entries(data, source))
+    made = tuple(_axis(name, entry, source, angle_unit) for name, entry in axis_entries(data, source))
     seen: dict[str, str] = {}
     for axis in made:
         key = axis.kind if axis.kind != "other" else axis.name
