@@ -232,6 +232,7 @@ def test_hollow_cones_come_to_the_cards(run, place):
     cards = sorted((place / "jobs").rglob("*.inp"))
     lines = [line for card in cards for line in card.read_text().splitlines() if line.startswith("VIEWCONE")]
     assert lines == 2 * (2 * ["VIEWCONE 1.0 8.1"] + 2 * ["VIEWCONE 3.0 8.1"])
+    assert set(QTable.read(place / "jobs" / "jobs.ecsv")["viewcone_min"].to_value("deg")) == {1.0, 3.0}
     assert run(*grid, "-o", place / "grid.json")[0] == 0
     assert [point["viewcone_min"]["value"] for point in json.loads((place / "grid.json").read_text())] == [1, 3, 1, 3]
 

@@ -424,7 +424,7 @@ def _long_table(jobs: QTable, columns: dict[str, NDArray[Any]], points: JobPoint
     table["card"] = [f"run{run:06d}.inp" for run in columns["run_number"].tolist()]
     table["label"] = np.asarray(points.labels)[point]
     units = {"energy_min": u.TeV, "energy_max": u.TeV, "core_scatter_radius": u.m}
-    for name in ("zenith", "azimuth", "energy_min", "energy_max", "core_scatter_radius", "viewcone"):
+    for name in ("zenith", "azimuth", "energy_min", "energy_max", "core_scatter_radius", "viewcone_min", "viewcone"):
         table[name] = getattr(points, name)[point] * units.get(name, u.deg)
     table["remark"] = np.asarray(points.remarks)[point]
     for name in (*_OWN, "cpu_hours"):

@@ -19,7 +19,7 @@ from .tails import QUANTITIES
 Array = NDArray[np.float64]
 
 # %% auto #0
-__all__ = ['Array', 'EventHistograms', 'thrown_range', 'bin_edges', 'histograms_of']
+__all__ = ['Array', 'EventHistograms', 'thrown_range', 'thrown_value', 'bin_edges', 'histograms_of']
 
 # %% ../../nbs/limits/10_histograms.ipynb #f0e27f4d
 _HAIR = 2e-6  # relative rounding of single precision at an edge
@@ -184,10 +184,22 @@ _OPEN = {"energy": (1e-6, 1e6), "radius": (0.0, 5000.0), "viewcone": (0.0, 30.0)
 _LINEAR_BINS = 100
 
 
+def _thrown(point: PilotPoint, quantity: str) -> tuple[float, float]:
+    """Return both ends of what was thrown, NaN where it is not known."""
+    known = {"energy": point.energy_range, "radius": point.core_scatter, "viewcone": point.viewcone}[quantity]
+    return known or (math.nan, math.nan)
+
+
 def thrown_range(point: PilotPoint, quantity: str) -> tuple[float, float] | None:
     """Return the thrown range of a quantity (TeV, m, deg), None where it is not known or a point."""
-    known = {"energy": point.energy_range, "radius": point.core_scatter, "viewcone": point.viewcone}[quantity]
-    return None if known is None or known[0] >= known[1] else known
+    low, high = _thrown(point, quantity)
+    return (low, high) if low < high else None
+
+
+def thrown_value(point: PilotPoint, quantity: str) -> float | None:
+    """Return the value that all showers were thrown at (one energy, one offset), None where there is a range."""
+    low, high = _thrown(point, quantity)
+    return low if low == high else None
 
 
 def bin_edges(quantity: str, thrown: tuple[float, float] | None) -> Array:

@@ -17,7 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 from ..core.checks import fit_together, require_array, shown
 from ..core.errors import ArgumentError, OutsideError, ProdconfError
 from .rounding import Rounding, round_within
-from .table import INNER_EDGES, LIMIT_UNITS, LIMITS, SEVERITY, SIMULATED_EDGES
+from prodconf.limits.table import (
+    INNER_EDGES,
+    LIMIT_UNITS,
+    LIMITS,
+    SEVERITY,
+    SIMULATED_EDGES,
+    at_simulated_edge,
+    plain_numbers,
+)
 from prodconf.sky.interpolation import (
     AXES,
     Array,
@@ -114,22 +122,14 @@ def _of_sky(rows: QTable, asked: Array | str | None) -> tuple[QTable, Array, Arr
     return rows[known], levels[known], asked
 
 # %% ../../nbs/limits/07_lookup.ipynb #154f74ce
-def _numbers(rows: QTable, column: str, unit: str) -> Array:
-    """Return a column as plain numbers, NaN where the table has none."""
-    if column not in rows.colnames:
-        return np.full(len(rows), np.nan)
-    return np.asarray(u.Quantity(rows[column]).to_value(unit), dtype=np.float64)
-
-
 def _row_verdicts(rows: QTable, limit: str) -> NDArray[np.str_]:
     """Return the verdict of each row on one limit: its own, or what the simulated range shows."""
-    unit = LIMIT_UNITS[limit]
-    value, edge = _numbers(rows, limit, unit), _numbers(rows, SIMULATED_EDGES[limit], unit)
-    shown = np.where(np.isclose(value, edge, rtol=1e-6, atol=0), "truncated", "unstated")
+    shown = np.where(at_simulated_edge(rows)[limit], "truncated", "unstated")
     stated = np.array(
         [str(word) for word in rows[f"{limit}_verdict"]] if f"{limit}_verdict" in rows.colnames else shown
     )
-    return np.where(np.isfinite(value), np.where(stated == "", shown, stated), "undetermined")
+    known = np.isfinite(plain_numbers(rows, limit, LIMIT_UNITS[limit]))
+    return np.where(known, np.where(stated == "", shown, stated), "undetermined")
 
 # %% ../../nbs/limits/07_lookup.ipynb #82b00bd7
 _STATED = {f"{limit}{end}": unit for limit, unit in LIMIT_UNITS.items() for end in ("", "_guaranteed", "_low", "_high")}
@@ -139,7 +139,7 @@ _STATED |= INNER_EDGES
 
 def _statements(rows: QTable) -> dict[str, NDArray[Any]]:
     """Return all that the rows say about limits, as plain columns."""
-    said: dict[str, NDArray[Any]] = {name: _numbers(rows, name, unit) for name, unit in _STATED.items()}
+    said: dict[str, NDArray[Any]] = {name: plain_numbers(rows, name, unit) for name, unit in _STATED.items()}
     return said | {f"{limit}_verdict": _row_verdicts(rows, limit) for limit in LIMIT_UNITS}
 
 
@@ -152,7 +152,11 @@ def _same(values: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _distinct_rows(rows: QTable, nsb_level: ArrayLike) -> NDArray[np.intp]:
     """Return the rows to keep, one for each place; refuse two of one place that differ in what they say."""
-    where = _numbers(rows, "zenith", "deg"), _numbers(rows, "azimuth", "deg"), np.asarray(nsb_level, dtype=np.float64)
+    where = (
+        plain_numbers(rows, "zenith", "deg"),
+        plain_numbers(rows, "azimuth", "deg"),
+        np.asarray(nsb_level, dtype=np.float64),
+    )
     _, labels = find_nodes(*where)
     _, first, place = np.unique(labels, axis=1, return_index=True, return_inverse=True)
     if first.size < len(rows):
@@ -209,14 +213,14 @@ def _rows_of(table: QTable, asked: Array | str | None, request: LookupRequest) -
     rows, levels, wanted = _of_sky(own, asked)
     kept = _distinct_rows(rows, levels)
     doubled, rows, levels = len(rows) - kept.size, rows[kept], levels[kept]
-    points = PilotPoints(_numbers(rows, "zenith", "deg"), _numbers(rows, "azimuth", "deg"), levels)
+    points = PilotPoints(plain_numbers(rows, "zenith", "deg"), plain_numbers(rows, "azimuth", "deg"), levels)
     return _Rows(rows, points, wanted, doubled)
 
 # %% ../../nbs/limits/07_lookup.ipynb #ff5cc4a9
 def _limit_field(found: _Rows, limit: str) -> Field:
     """Return one limit as a field that can be carried to any place; severities are places in `SEVERITY`."""
     plain, sure, low, high = (
-        _numbers(found.rows, f"{limit}{end}", LIMIT_UNITS[limit]) for end in ("", "_guaranteed", "_low", "_high")
+        plain_numbers(found.rows, f"{limit}{end}", LIMIT_UNITS[limit]) for end in ("", "_guaranteed", "_low", "_high")
     )
     values = np.where(np.isfinite(sure), sure, plain)
     width = np.where(np.isfinite(low) & np.isfinite(high), high - np.where(np.isfinite(low), low, 0.0), 0.0)
@@ -292,21 +296,26 @@ _KEPT = {"br_energy_max": "TeV"} | INNER_EDGES
 _EDGES = _KEPT | {edge: LIMIT_UNITS[limit] for limit, edge in SIMULATED_EDGES.items()}
 
 
+def _between(value: Array, rows: Array) -> Array:
+    """Keep what all rows agree on to the bit."""
+    return np.clip(value, np.fmin.reduce(rows), np.fmax.reduce(rows))
+
+
 def _fill(arrays: dict[str, NDArray[Any]], found: _Rows, query: Sequence[Array], at: NDArray[np.intp]) -> None:
     """Carry what the rows say to places, and write it to its positions `at` in the arrays."""
     fields = {limit: _limit_field(found, limit) for limit in LIMITS}
-    edges = {name: _numbers(found.rows, name, unit) for name, unit in _EDGES.items() if name in arrays}
+    edges = {name: plain_numbers(found.rows, name, unit) for name, unit in _EDGES.items() if name in arrays}
     for start in range(0, at.size, _PORTION):
         part = slice(start, start + _PORTION)
         weights = grid_weights(found.points, *(column[part] for column in query), outside="nearest")
         arrays["outside"][at[part]] = weights.outside
         for limit, field in fields.items():
             value, sigma, severity = carry(weights, field)
-            low, high = np.fmin.reduce(field.values), np.fmax.reduce(field.values)
-            arrays[f"{limit}_value"][at[part]] = np.clip(value, low, high)  # what all rows agree on stays to the bit
+            arrays[f"{limit}_value"][at[part]] = _between(value, field.values)
             arrays[f"{limit}_sigma"][at[part]], arrays[f"{limit}_verdict"][at[part]] = sigma, severity
         for name, values in edges.items():
-            arrays[name][at[part]] = interpolate(weights, values, transform=_transform(name))[0]
+            value = interpolate(weights, values, transform=_transform(name))[0]
+            arrays[name][at[part]] = _between(value, values)
 
 
 def _empty(size: int, request: LookupRequest) -> dict[str, NDArray[Any]]:

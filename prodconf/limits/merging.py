@@ -25,7 +25,7 @@ from ..core.configuration import Strict, load_yaml, to_unit, validate
 from ..core.errors import ArgumentError, FileError, ProdconfError
 from ..core.files import expand_files, provenance
 from .lookup import array_labels
-from .table import LIMIT_UNITS, LIMITS, read_limits, stack_limits
+from .table import INNER_EDGES, LIMITS, read_limits, stack_limits
 from ..sky.axes import NAMES, Axis, read_axes
 from ..sky.interpolation import TOLERANCE
 
@@ -204,7 +204,7 @@ def _kinds(table: QTable) -> list[tuple[str, ...]]:
 def _contradictions(table: QTable, rows: NDArray[np.int64], first: NDArray[np.int64]) -> list[tuple[int, str]]:
     """Return the rows that differ from the first one of their place, each with the column."""
     found = []
-    for name in (*LIMITS, *(f"{name}_guaranteed" for name in LIMITS)):
+    for name in (*LIMITS, *(f"{name}_guaranteed" for name in LIMITS), *INNER_EDGES):
         if name not in table.colnames:
             continue
         values = np.asarray(table[name].value)
@@ -222,10 +222,7 @@ def _require_agreement(table: QTable, places: TablePlaces, sources: Sequence[str
     if not (found := _contradictions(table, doubles, first)):
         return
     row, name = found[0]
-    unit, (one, other) = (
-        LIMIT_UNITS[name.removesuffix("_guaranteed")],
-        (table[name].value[i] for i in (first[row], row)),
-    )
+    unit, (one, other) = table[name].unit, (table[name].value[i] for i in (first[row], row))
     kind = ", ".join(text for text in _kinds(table)[row] if text)
     files = f"{sources[first[row]]} and {sources[row]}" if sources[first[row]] != sources[row] else sources[row]
     count = len({row for row, _ in found})

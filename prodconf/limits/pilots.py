@@ -37,7 +37,7 @@ from prodconf.formulas.loss_tails import (
     needs_capacity,
     tail_limit,
 )
-from .histograms import EventHistograms, histograms_of, thrown_range
+from .histograms import EventHistograms, histograms_of, thrown_range, thrown_value
 from .tails import ENERGY_EDGES, QUANTITIES, EventTails, JointLoss
 
 if TYPE_CHECKING:
@@ -227,7 +227,8 @@ def summed(parts: Iterable[FileSummary]) -> FileSummary:
 def _weights(chunk: EventChunk, point: PilotPoint, index: float | None) -> NDArray[np.float64] | None:
     """Return weights of the wanted spectrum, or None where every event counts one."""
     weight = chunk.weight
-    if index is not None and point.index is not None and not math.isclose(index, point.index, rel_tol=1e-5):
+    differs = index is not None and point.index is not None and not math.isclose(index, point.index, rel_tol=1e-5)
+    if differs and thrown_value(point, "energy") is None:
         from prodconf.formulas.power_law import reweight
 
         if point.energy_range is None:
@@ -240,14 +241,15 @@ def _weights(chunk: EventChunk, point: PilotPoint, index: float | None) -> NDArr
     return None if np.all(weight == 1) else weight
 
 
-def _single_energy(point: PilotPoint) -> bool:
-    """Say whether all showers have one energy."""
-    return point.energy_range is not None and point.energy_range[0] == point.energy_range[1]
-
-
 def _is_point_like(point: PilotPoint) -> bool:
     """Say whether all showers come from one direction."""
     return point.viewcone is not None and point.viewcone[1] == 0
+
+
+def _as_thrown(values: NDArray[np.float64], point: PilotPoint, quantity: str) -> NDArray[np.float64]:
+    """Return values without the rounding of files, which would spread showers of one energy or offset."""
+    thrown = thrown_value(point, quantity)
+    return values if thrown is None else np.where(np.isclose(values, thrown, rtol=1e-4, atol=0), thrown, values)
 
 # %% ../../nbs/limits/02_pilots.ipynb #0ff8b74b
 def _renamed(
@@ -261,13 +263,18 @@ def _renamed(
 
 
 def _add_triggers(
-    summary: FileSummary, chunk: EventChunk, sub_arrays: Sequence[SubArray], weight: NDArray[np.float64] | None
+    summary: FileSummary,
+    chunk: EventChunk,
+    sub_arrays: Sequence[SubArray],
+    point: PilotPoint,
+    weight: NDArray[np.float64] | None,
 ) -> None:
     """Add the triggers of a chunk to the tails (and bins) of each sub-array."""
-    viewcone = np.rad2deg(chunk.angular_distance)
+    energies = _as_thrown(chunk.energy, point, "energy")
+    viewcone = _as_thrown(np.rad2deg(chunk.angular_distance), point, "viewcone")
     for one, (name, tails) in zip(sub_arrays, summary.tails.items(), strict=True):
         keep = np.flatnonzero(one.selector(chunk.telescopes)(chunk.masks))
-        energy, cone = chunk.energy.take(keep), viewcone.take(keep)
+        energy, cone = energies.take(keep), viewcone.take(keep)
         positions = None if chunk.positions is None else chunk.positions.take(keep, axis=1)
         weights = None if weight is None else weight.take(keep)
         radius = None if positions is None else positions[2]
@@ -340,7 +347,7 @@ def summarise_files(
         for chunk in gathered(triggered_blocks(path, cache=cache, first_file=first_file)):
             _add_chunk(part, chunk)
             if chunk.energy.size:
-                _add_triggers(part, chunk, named, _weights(chunk, group.point, request.index))
+                _add_triggers(part, chunk, named, group.point, _weights(chunk, group.point, request.index))
             if progress is not None:
                 progress(chunk.n_showers)
         total += part
@@ -484,8 +491,8 @@ def _tail_limit(
     tail: TailSummary, quantity: str, point: PilotPoint, fraction: float, request: LimitRequest
 ) -> TailLimit:
     """Derive one limit with the design effect of its own tail."""
-    ends = thrown_range(point, quantity)
-    return tail_limit(
+    ends, thrown = thrown_range(point, quantity), thrown_value(point, quantity)
+    limit = tail_limit(
         tail,
         fraction,
         confidence=request.confidence,
@@ -493,6 +500,15 @@ def _tail_limit(
         simulated_range=None if ends is None else SimulatedRange(*ends, log=quantity == "energy"),
         design_effect=_design_effect(tail, fraction),
     )
+    return limit if thrown is None else _at_thrown(limit, thrown, quantity)
+
+
+def _at_thrown(limit: TailLimit, thrown: float, quantity: str) -> TailLimit:
+    """Put a limit at the one value that was thrown, beyond which there is nothing to lose."""
+    ends = dict.fromkeys(("value", "guaranteed", "interval_low", "interval_high"), thrown)
+    unit = {"energy": "TeV", "radius": "m", "viewcone": "deg"}[quantity]
+    reason = f"all showers were thrown at {thrown:g} {unit}"
+    return replace(limit, **ends, verdict=Verdict.OK, n_tail=0, loss_bound=0.0, reason=reason)
 
 
 def _limit(tail: TailSummary, quantity: str, point: PilotPoint, fraction: float, request: LimitRequest) -> TailLimit:
@@ -610,8 +626,6 @@ def _threshold(spectrum: _Spectrum, request: LimitRequest) -> EnergyThreshold:
 
 def _peak_limit(tails: EventTails, point: PilotPoint, request: LimitRequest) -> TailLimit:
     """Derive the energy where the triggered spectrum reaches a fraction of its peak."""
-    if point.energy_range is not None and _single_energy(point):
-        return _thrown_energy(tails, point.energy_range[0], request)
     if np.count_nonzero(tails.counts) < 3:
         return _peak_record(tails, request, Verdict.SAMPLE_LIMITED, "fewer than three bins of energy hold events")
     spectrum, fraction = _spectrum(tails, point, request), request.peak_fraction
@@ -625,11 +639,6 @@ def _peak_limit(tails: EventTails, point: PilotPoint, request: LimitRequest) -> 
         words = f"the triggers are too few to say where their spectrum reaches {fraction:g} of its peak"
         return _peak_record(tails, request, Verdict.SAMPLE_LIMITED, words)
     return _found_peak(tails, request, found, 0.0 if ends is None else ends[0])
-
-
-def _thrown_energy(tails: EventTails, energy: float, request: LimitRequest) -> TailLimit:
-    """Make the record of a production at one energy, which is its limit."""
-    return _peak_record(tails, request, Verdict.OK, f"all showers were thrown at {energy:g} TeV", ends=(energy,) * 4)
 
 
 def _found_peak(tails: EventTails, request: LimitRequest, found: EnergyThreshold, lowest: float) -> TailLimit:
@@ -733,7 +742,7 @@ def _record(group: PilotGroup, summary: FileSummary, sub_array: SubArray, reques
     tails, fractions = {name: found.tail(name) for name in found.quantities}, request.fractions
     if request.budget is not None:
         fractions = dict.fromkeys(QUANTITIES, _within_budget(found, tails, point, request))
-    by_peak = request.energy_rule == "peak" or _single_energy(point)
+    by_peak = request.energy_rule == "peak" and thrown_value(point, "energy") is None
     by_loss = {name: tail for name, tail in tails.items() if name != "energy" or not by_peak}
     limits = limits_of_tails(by_loss, point, fractions, request)
     if by_peak:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['LIMIT_UNITS', 'LIMITS', 'SIMULATED_EDGES', 'INNER_EDGES', 'SEVERITY', 'generation_of', 'looks_like_limits',
-           'read_limits', 'write_limits', 'stack_limits', 'at_simulated_edge', 'limits_summary']
+           'read_limits', 'write_limits', 'stack_limits', 'plain_numbers', 'at_simulated_edge', 'limits_summary']
 
 # %% ../../nbs/limits/05_table.ipynb #d0fdc9c8
 LIMIT_UNITS = {"lower_energy_limit": "TeV", "upper_radius_limit": "m", "viewcone_radius": "deg"}
@@ -431,6 +431,16 @@ def stack_limits(tables: Sequence[QTable]) -> QTable:
     return stack
 
 # %% ../../nbs/limits/05_table.ipynb #5b18b172
+def plain_numbers(table: Table, name: str, unit: str) -> NDArray[np.float64]:
+    """Return a column as plain numbers in `unit`, NaN where the table has none."""
+    if name not in table.colnames:
+        return np.full(len(table), np.nan)
+    return np.asarray(u.Quantity(table[name]).to_value(unit), dtype=np.float64)
+
+
+_OTHER_ENDS = dict(zip(SIMULATED_EDGES.values(), ("br_energy_max", *INNER_EDGES), strict=True))
+
+
 def at_simulated_edge(table: Table) -> dict[str, NDArray[np.bool_]]:
     """
     Tell for each limit and row whether it equals the end of the simulated range.
@@ -438,12 +448,16 @@ def at_simulated_edge(table: Table) -> dict[str, NDArray[np.bool_]]:
     Returns
     -------
     dict
-        Name of the limit to a bool array of shape (rows,); False where the simulated range is not known.
+        Name of the limit to a bool array of shape (rows,); False where the simulated range is not known, and where
+        it is one value (one energy, one offset), which cuts nothing off.
     """
-    return {
-        limit: np.isclose(np.asarray(table[limit].value), np.asarray(table[edge].value), rtol=1e-6, atol=0)
-        for limit, edge in SIMULATED_EDGES.items()
-    }
+    found = {}
+    for limit, edge in SIMULATED_EDGES.items():
+        value, end, other = (
+            plain_numbers(table, name, LIMIT_UNITS[limit]) for name in (limit, edge, _OTHER_ENDS[edge])
+        )
+        found[limit] = np.isclose(value, end, rtol=1e-6, atol=0) & (end != other)
+    return found
 
 
 def _range(values: Any, unit: str = "") -> str:

@@ -157,6 +157,7 @@ def test_the_job_table_keeps_units_and_provenance(written):
     assert table["energy_min"].unit == u.TeV
     assert table["core_scatter_radius"][-1] == 1700 * u.m
     assert table["viewcone"][0] == 8 * u.deg
+    assert table["viewcone_min"][0] == 0 * u.deg
     assert table["cpu_hours"].unit == u.h
     assert table.meta["n_use"] == 10
     assert table.meta["particle"] == 1

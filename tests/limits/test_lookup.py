@@ -54,6 +54,19 @@ def with_intervals(table, seed=5):
     return result
 
 
+def test_what_all_rows_agree_on_stays_to_the_bit():
+    """One energy, and one inner edge of a cone, are those of the pilots at every place between them."""
+    table = made(azimuth=(0.0,), nsb=(0.24,))
+    for name in ("lower_energy_limit", "br_energy_min", "br_energy_max"):
+        table[name] = np.full(len(table), 0.3) * u.TeV
+    table["br_viewcone_min"] = np.full(len(table), 0.7) * u.deg
+    found = look_up_limits(table, np.linspace(20, 60, 97), 0.0)
+    assert set(found.limits[E].value) == set(found.upper_energy) == {0.3}
+    assert set(found.viewcone_min) == {0.7}
+    assert set(found.limits[E].words) == {"unstated"}
+    assert set(found.core_scatter_min) == {0.0}
+
+
 def wish(*, outside="refuse", rounding=None, **names):
     return LookupRequest(outside=outside, rounding=parse_rounding(rounding), **names)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from prodconf.core.errors import ProdconfError
 from prodconf.limits.merging import merge_limits, read_points
-from prodconf.limits.table import LIMITS, read_limits, write_limits
+from prodconf.limits.table import INNER_EDGES, LIMITS, read_limits, write_limits
 
 
 def limits(zenith=(20.0, 40.0), *, energy=0.01, particle="gamma", array="alpha", azimuth=0.0, nsb=0.24, **meta):
@@ -82,6 +82,19 @@ def test_a_contradiction_is_refused_with_its_place(write, name, what):
         merge_limits([write("a.ecsv", one), write("b.ecsv", other)], mixed=True)
     other[f"{name}{what}"] /= 1.00001
     assert len(merge_limits([write("a.ecsv", one), write("b.ecsv", other)]).table) == 2
+
+
+@pytest.mark.parametrize("name", INNER_EDGES)
+def test_a_hollow_and_a_full_range_are_not_one(write, name):
+    one, other = limits(), limits((40.0,))
+    other[name] = [2.0] * u.Unit(INNER_EDGES[name])
+    with pytest.raises(
+        ProdconfError, match=rf"^a.ecsv and b.ecsv: .* zenith 40 deg.* {name} 0 and 2 {INNER_EDGES[name]}$"
+    ):
+        merge_limits([write("a.ecsv", one), write("b.ecsv", other)])
+    one[name] = [0.0, 2.0] * u.Unit(INNER_EDGES[name])
+    merged = merge_limits([write("a.ecsv", one), write("b.ecsv", other)]).table
+    assert merged[name].value.tolist() == [0.0, 2.0]
 
 
 def test_undetermined_contradicts_a_number_but_not_itself(write):

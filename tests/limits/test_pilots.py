@@ -367,6 +367,27 @@ def test_a_point_source_has_no_view_cone(limits_in_memory):
     assert limits.energy.verdict is limits.radius.verdict is Verdict.OK
 
 
+@pytest.mark.parametrize(
+    "arguments", [{}, {"index": 2.7}, {"energy_rule": "peak"}, {"budget": 0.03}, {"slices": [0.1, 1]}]
+)
+def test_one_thrown_energy_and_offset_are_their_limits(limits_in_memory, arguments):
+    """Nothing lies beyond the one value that was thrown, though files round it to either side."""
+    (chunk,) = in_memory(ToyModel(THROW, slope=4.0), np.random.default_rng(5), n_showers=60_000, n_uses=1)
+    jitter = np.random.default_rng(6).uniform(1 - 6e-8, 1 + 6e-8, chunk.energy.size)
+    chunk = dataclasses.replace(chunk, energy=0.7 * jitter, angular_distance=np.radians(0.4) * jitter)
+    point = dataclasses.replace(point_of(THROW), energy_range=(0.7, 0.7), viewcone=(0.4, 0.4))
+    arguments = {"loss_fraction": 0.01} | arguments
+    limits = limits_in_memory([chunk], point, **arguments)
+    for limit, thrown in ((limits.energy, 0.7), (limits.viewcone, 0.4)):
+        assert {limit.value, limit.guaranteed, limit.interval_low, limit.interval_high} == {thrown}
+        assert (limit.verdict, limit.n_tail, limit.loss_bound) == (Verdict.OK, 0, 0.0)
+        assert f"all showers were thrown at {thrown}" in limit.reason
+    beyond = (chunk.core_distance > limits.radius.value).mean()  # of all events, whatever the index
+    assert limits.joint.fraction == limits.radius.n_tail / chunk.energy.size == beyond <= 0.03
+    if "slices" in arguments:
+        assert limits.curves.viewcone.value.tolist() == [0.4]
+
+
 def test_nothing_triggered_and_bad_arguments_are_refused(tmp_path, limits_in_memory, pilot):
     dark = dataclasses.replace(MODEL, efficiency=1e-9)
     path = write_events(tmp_path / "dark.hdf5", runs(1), seed=5, n_showers=10, model=dark)

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from prodconf.core.errors import ProdconfError
 from prodconf.limits.table import (
+    INNER_EDGES,
     LIMITS,
+    SIMULATED_EDGES,
     at_simulated_edge,
     limits_summary,
     looks_like_limits,
@@ -132,6 +134,18 @@ def test_the_edge_of_the_simulated_range(shared_data):
     assert edge["lower_energy_limit"].sum() == (raw["lower_energy_limit"] == raw["br_energy_min"]).sum()
     assert "not determined" in limits_summary(table)
     assert not at_simulated_edge(limits())["viewcone_radius"].any()
+
+
+def test_one_thrown_energy_or_offset_cuts_nothing_off():
+    table = limits()
+    for limit, edge, other in zip(LIMITS, SIMULATED_EDGES.values(), ("br_energy_max", *INNER_EDGES), strict=True):
+        table[edge], table[other] = table[limit].copy(), table[limit].copy()
+    assert not any(edge.any() for edge in at_simulated_edge(table).values())
+    table["br_energy_max"][2:] *= 2
+    for name in INNER_EDGES:
+        table[name][2:] = 0
+    for edge in at_simulated_edge(table).values():
+        assert edge.tolist() == [False, False, True, True]
 
 
 def test_units_are_converted_and_wrong_ones_refused(tmp_path):
