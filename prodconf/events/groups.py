@@ -479,7 +479,7 @@ def group_files(
     if skipped is not None and left_out is not None:
         skipped.update(left_out)
     if not groups:
-        raise ProdconfError(f"files: no file can be used ({next(iter((left_out or {}).values()), 'none was given')})")
+        raise ArgumentError(f"files: no file can be used ({next(iter((left_out or {}).values()), 'none was given')})")
     return sorted((_pilot_group(group, copies) for group in groups), key=_order)
 
 # %% ../../nbs/events/06_groups.ipynb #47c1eb37

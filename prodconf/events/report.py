@@ -94,7 +94,7 @@ class ReducedEventReport:
 # %% ../../nbs/events/05_report.ipynb #d1a69bf2
 def _natural(name: str) -> list[tuple[bool, int, str]]:
     """Sort key that puts 9 before 10."""
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _describe(info: FileInfo) -> str:

@@ -412,13 +412,13 @@ def _hdf5_tables(path: str, group: h5py.Group, opened: ExitStack) -> dict[str, E
     return tables
 
 # %% ../../nbs/events/01_tables.ipynb #d31ee3a6
-def _fits_column(rows: NDArray[Any], column: Any) -> NDArray[Any]:
+def _fits_column(path: str, rows: NDArray[Any], column: Any) -> NDArray[Any]:
     """Return the rows of one column in native byte order, its offset undone."""
     values = rows[column.name]
     if values.dtype.kind in "iuf":
         values = values.astype(values.dtype.newbyteorder("="))
     if column.bscale not in (None, "", 1):
-        raise ProdconfError(f"column {column.name}: is scaled (TSCAL {column.bscale}), which no event file is")
+        raise FileError(path, f"column {column.name}: is scaled (TSCAL {column.bscale}), which no event file is")
     if column.bzero not in (None, "", 0):
         values = values.astype(np.int64) + int(column.bzero)
     return values
@@ -432,7 +432,7 @@ def _fits_table(path: str, hdu: Any) -> EventTable:
 
     def fetch(start: int, stop: int) -> Mapping[str, Any]:
         """Read rows, column by column."""
-        return {column.name: _fits_column(rows[start:stop], column) for column in hdu.columns}
+        return {column.name: _fits_column(path, rows[start:stop], column) for column in hdu.columns}
 
     return EventTable(path, str(hdu.name), len(rows), names, units, fetch)
 

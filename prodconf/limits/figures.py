@@ -197,7 +197,7 @@ def _outside_note(histograms: EventHistograms, *quantities: str) -> str:
 def _require_positions(histograms: EventHistograms) -> None:
     """Refuse to draw core distances that are not known."""
     if histograms.no_positions:
-        raise ProdconfError(histograms.no_positions)
+        raise ArgumentError(histograms.no_positions)
 
 # %% ../../nbs/limits/11_figures.ipynb #62f015c8
 def plot_distribution(histograms: EventHistograms, view: LimitView) -> Figure:

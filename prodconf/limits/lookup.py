@@ -164,7 +164,7 @@ def _distinct_rows(rows: QTable, nsb_level: ArrayLike) -> NDArray[np.intp]:
         for name, values in _statements(rows).items():
             if not (same := _same(values, values[own])).all():
                 i = int(np.argmin(same))
-                raise ProdconfError(
+                raise ArgumentError(
                     f"rows at one place must agree, got {name} {values[own[i]]} and {values[i]} "
                     f"{_STATED.get(name, '')} at zenith {where[0][i]:g} deg, azimuth {where[1][i]:g} deg, "
                     f"nsb_level {where[2][i]:g}".replace("  ", " ")
@@ -424,11 +424,9 @@ def look_up_limits(
     Raises
     ------
     ArgumentError
-        If a choice is open or impossible, or a place is none.
+        If a choice is open or impossible, a place is none, or two rows at one place contradict each other.
     OutsideError
         If a place is outside the table and the request refuses that.
-    ProdconfError
-        If two rows at one place contradict each other.
     """
     sky = _read_sky(nsb_level)
     angles = {"zenith": require_array("zenith", zenith, "deg"), "azimuth": require_array("azimuth", azimuth, "deg")}

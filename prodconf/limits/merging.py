@@ -227,7 +227,7 @@ def _require_agreement(table: QTable, places: TablePlaces, sources: Sequence[str
     files = f"{sources[first[row]]} and {sources[row]}" if sources[first[row]] != sources[row] else sources[row]
     count = len({row for row, _ in found})
     more = f" ({count} rows contradict others)" if count > 1 else ""
-    raise ProdconfError(
+    raise ArgumentError(
         f"{files}: {kind} at {places.text(row)} has two different limits, {name} {one:.6g} and {other:.6g} {unit}{more}"
     )
 
@@ -615,7 +615,7 @@ def _consistent(tables: Mapping[str, QTable], mixed: bool) -> list[str]:
     differ = _differences(statements)
     if differ and not mixed:
         more = f" (and {len(differ) - 1} other differences)" if len(differ) > 1 else ""
-        raise ProdconfError(f"the tables differ in {differ[0]}{more}; mixed=True (--mixed) merges them all the same")
+        raise ArgumentError(f"the tables differ in {differ[0]}{more}; mixed=True (--mixed) merges them all the same")
     rounding = {_as_text(table.meta.get("rounded_outward", {})) or "not" for table in tables.values()}
     notes = [f"mixed: {sentence}" for sentence in differ]
     return [*notes, *_silences(statements), *(["rows are rounded differently"] if len(rounding) > 1 else [])]

@@ -23,7 +23,7 @@ from prodconf.core.checks import (
     require_positive,
     require_probability,
 )
-from ..core.errors import ArgumentError, ProdconfError, ProdconfWarning
+from ..core.errors import ArgumentError, FileError, ProdconfError, ProdconfWarning
 from ..events.groups import PilotGroup, PilotPoint
 from ..events.reduced import EventChunk
 from ..events.sub_arrays import SubArray, absence, require_sub_arrays
@@ -183,7 +183,7 @@ class FileSummary:
         return FileSummary(tails, histograms={name: one.empty() for name, one in self.histograms.items()})
 
     def __add__(self, other: FileSummary) -> FileSummary:
-        """Summary of the files of both; ProdconfError if they are of different sub-arrays or settings."""
+        """Summary of the files of both; ArgumentError if they are of different sub-arrays or settings."""
         return summed((self, other))
 
     def __iadd__(self, other: FileSummary) -> FileSummary:
@@ -191,7 +191,7 @@ class FileSummary:
         for mine, theirs in ((self.tails, other.tails), (self.histograms, other.histograms)):
             if mine.keys() != theirs.keys():
                 names = f"{', '.join(mine)} and {', '.join(theirs)}"
-                raise ProdconfError(f"summaries must be of the same sub-arrays to be merged, got {names}")
+                raise ArgumentError(f"summaries must be of the same sub-arrays to be merged, got {names}")
         for name, tails in other.tails.items():
             self.tails[name] += tails
         for name, bins in other.histograms.items():
@@ -212,15 +212,15 @@ def summed(parts: Iterable[FileSummary]) -> FileSummary:
 
     Raises
     ------
-    ProdconfError
-        If they are of different sub-arrays or settings.
+    ArgumentError
+        If there are none, or they are of different sub-arrays or settings.
     """
     total: FileSummary | None = None
     for part in parts:
         total = part.empty() if total is None else total
         total += part
     if total is None:
-        raise ProdconfError("parts must hold at least one summary")
+        raise ArgumentError("parts must hold at least one summary")
     return total
 
 # %% ../../nbs/limits/02_pilots.ipynb #67e43a95
@@ -232,7 +232,7 @@ def _weights(chunk: EventChunk, point: PilotPoint, index: float | None) -> NDArr
         from prodconf.formulas.power_law import reweight
 
         if point.energy_range is None:
-            raise ProdconfError("index differs from the pilot's spectral index, whose thrown energy range is not known")
+            raise ArgumentError("index differs from the pilot's spectral index, whose thrown energy range is not known")
         low, high = point.energy_range
         energy = np.clip(chunk.energy, low, high)
         weight = weight * reweight(
@@ -791,12 +791,13 @@ def _silence(summary: FileSummary, sub_array: SubArray) -> str:
 def _require_one_layout(group: PilotGroup, summary: FileSummary) -> None:
     """Refuse files without triggers, and those whose telescopes cannot be the same."""
     if not summary.n_triggered:
-        names = ", ".join(path.name for path in group.files)
-        raise ProdconfError(f"{names}: no event triggered, so no limit can be derived")
+        others = f" in it and the {len(group.files) - 1} other files of its place" if len(group.files) > 1 else ""
+        raise FileError(group.files[0], f"no event triggered{others}, so no limit can be derived")
     if len({name.isdecimal() for name in summary.telescopes}) > 1:
-        raise ProdconfError(
-            f"{group.name} and others of its place: some files name telescopes by number and others by name, so they "
-            "are of different layouts; derive their limits apart"
+        raise FileError(
+            group.files[0],
+            "with others of its place: some files name telescopes by number and others by name, so they are of "
+            "different layouts; derive their limits apart",
         )
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.checks import require_path
-from ..core.errors import ProdconfError, ProdconfWarning
+from ..core.errors import ArgumentError, ProdconfError, ProdconfWarning
 from ..core.files import expand_files
 from ..events.groups import PilotGroup, group_files
 from ..events.reduced import FileOverview
@@ -327,7 +327,7 @@ def cluster_client(scheduler: Any) -> Iterator[Any]:
     try:
         import distributed
     except ImportError as error:
-        raise ProdconfError("scheduler needs Dask, which is not installed: pip install prodconf[cluster]") from error
+        raise ArgumentError("scheduler needs Dask, which is not installed: pip install prodconf[cluster]") from error
     if isinstance(scheduler, distributed.Client):
         yield scheduler
     elif isinstance(scheduler, str) and re.fullmatch(r"local(:[1-9]\d{0,3})?", scheduler):
@@ -340,7 +340,7 @@ def cluster_client(scheduler: Any) -> Iterator[Any]:
         with _connected(scheduler) as client:
             yield client
     else:
-        raise ProdconfError(
+        raise ArgumentError(
             f'scheduler must be "local", "local:N", an address such as "tcp://host:8786" or a Dask client '
             f"(which one with TLS needs), got {scheduler!r}"
         )
@@ -395,7 +395,7 @@ def _connected(address: str) -> Iterator[Any]:
         yield client
 
 # %% ../../nbs/limits/08_production.ipynb #51961f50
-_Known = dict[Path, FileOverview | str]
+_Known = dict[Path, FileOverview | ProdconfError]
 _Sound = dict[str, tuple[int, ...]]
 
 
@@ -412,7 +412,7 @@ def _describe(paths: Sequence[Path], cache: Path | None) -> tuple[_Known, _Sound
         try:
             found[path] = cached_overview(path, cache)
         except ProdconfError as error:
-            found[path] = str(error)
+            found[path] = error
     return found, sound_states(paths)
 
 
@@ -441,8 +441,8 @@ def _overviews(paths: Sequence[Path], cache: Path | None, client: Any) -> tuple[
     def overview(path: Path) -> FileOverview:
         """Say what a file covers."""
         what = known[path] if path in known else cached_overview(path, cache)
-        if isinstance(what, str):
-            raise ProdconfError(what)
+        if isinstance(what, ProdconfError):
+            raise what
         return what
 
     return overview, sound
@@ -594,7 +594,7 @@ def _collected(outcomes: Sequence[_Outcome], skipped: Mapping[Path, str]) -> Lim
         why = (
             f"{len(left_out)} files were left out ({next(iter(left_out.values()))})" if left_out else "; ".join(silent)
         )
-        raise ProdconfError(f"files: no limit can be derived: {why}")
+        raise ArgumentError(f"files: no limit can be derived: {why}")
     told = list(dict.fromkeys(text for outcome in outcomes for text in outcome.warnings))
     for text in _shortened(told):
         warnings.warn(text, ProdconfWarning, stacklevel=3)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prodconf.core.errors import FileError, ProdconfError
+from prodconf.core.errors import ArgumentError, FileError, ProdconfError
 from prodconf.events.groups import PilotGroup, PilotPoint, group_files, parse_file_name, same_place
 from prodconf.events.reduced import FileInfo, FileOverview, ReducedEventWriter, iterate, read_overview
 from prodconf.events.report import inspect_file
@@ -404,7 +404,7 @@ def test_real_bad_files_are_listed(tmp_path):
 
 
 def test_nothing_left_is_an_error(files):
-    with pytest.raises(ProdconfError, match=r"files: no file can be used \(none was given\)"):
+    with pytest.raises(ArgumentError, match=r"files: no file can be used \(none was given\)"):
         files.group([])
     skipped = {}
     with pytest.raises(ProdconfError, match=r"no file can be used \(missing.hdf5: cannot be read\)"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
-from prodconf.core.errors import ProdconfError, ProdconfWarning
+from prodconf.core.errors import ArgumentError, ProdconfError, ProdconfWarning
 from prodconf.limits.lookup import LookupRequest, array_labels, look_up_limits, select_rows
 from prodconf.limits.rounding import Rounding, parse_rounding, round_limits
 from prodconf.limits.table import LIMIT_UNITS, LIMITS, SEVERITY, read_limits
@@ -320,7 +320,7 @@ def test_rows_that_agree_are_one_and_those_that_do_not_are_refused():
     assert "6 rows of the table repeat others, and count once" in found.notes
     other = table[3:4].copy()
     other["upper_radius_limit"] = [1.2345] * u.km
-    with pytest.raises(ProdconfError, match=r"rows at one place must agree, got upper_radius_limit .* and 1234\.5 m"):
+    with pytest.raises(ArgumentError, match=r"rows at one place must agree, got upper_radius_limit .* and 1234\.5 m"):
         point_limits(vstack([table, other]), 33.0, 0.0, 0.3)
 
 
@@ -585,6 +585,6 @@ def test_two_rows_at_one_place_that_contradict_each_other_are_refused(column, va
     else:
         other[column][0] = value
     with pytest.raises(
-        ProdconfError, match=rf"rows at one place must agree, got {column}.* zenith 40 deg, azimuth 0 deg"
+        ArgumentError, match=rf"rows at one place must agree, got {column}.* zenith 40 deg, azimuth 0 deg"
     ):
         point_limits(vstack([one, other]), 30, 0)

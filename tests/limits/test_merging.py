@@ -7,7 +7,7 @@ from astropy.table import QTable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prodconf.core.errors import ProdconfError
+from prodconf.core.errors import ArgumentError, ProdconfError
 from prodconf.limits.merging import merge_limits, read_points
 from prodconf.limits.table import INNER_EDGES, LIMITS, read_limits, write_limits
 
@@ -78,7 +78,7 @@ def test_a_contradiction_is_refused_with_its_place(write, name, what):
     for table in (one, other):
         table[f"{name}{what}"] = table[name]
     other[f"{name}{what}"] *= 1.00001
-    with pytest.raises(ProdconfError, match=rf"^a.ecsv and b.ecsv: alpha, gamma at zenith 40 deg.* {name}{what} "):
+    with pytest.raises(ArgumentError, match=rf"^a.ecsv and b.ecsv: alpha, gamma at zenith 40 deg.* {name}{what} "):
         merge_limits([write("a.ecsv", one), write("b.ecsv", other)], mixed=True)
     other[f"{name}{what}"] /= 1.00001
     assert len(merge_limits([write("a.ecsv", one), write("b.ecsv", other)]).table) == 2

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from prodconf.core.errors import ProdconfError, ProdconfWarning
+from prodconf.core.errors import ArgumentError, FileError, ProdconfError, ProdconfWarning
 from prodconf.events.groups import PilotGroup, PilotPoint, group_files
 from prodconf.events.reduced import EventChunk, FileInfo, ReducedEventWriter
 from prodconf.events.sub_arrays import SubArray, read_sub_arrays
@@ -392,7 +392,7 @@ def test_nothing_triggered_and_bad_arguments_are_refused(tmp_path, limits_in_mem
     dark = dataclasses.replace(MODEL, efficiency=1e-9)
     path = write_events(tmp_path / "dark.hdf5", runs(1), seed=5, n_showers=10, model=dark)
     (group,) = group_files([path])
-    with pytest.raises(ProdconfError, match=r"dark.hdf5: no event triggered"):
+    with pytest.raises(FileError, match=r"dark.hdf5: no event triggered, so"):
         pilot_limits(group, EVERYTHING)
     (group,) = group_files(pilot)
     for arguments in ({"loss_fraction": -0.1}, {"loss_fraction": 1.0}, {"confidence": 1.0}, {"confidence": np.nan}):
@@ -639,7 +639,7 @@ def test_summaries_of_other_sub_arrays_do_not_add(pilot):
     (group,) = group_files(pilot)
     first = file_by_file(group)[0]
     one, other = (summarise_files(first, [SubArray(name)], LimitRequest(), capacity=100) for name in ("one", "other"))
-    with pytest.raises(ProdconfError, match="the same sub-arrays to be merged, got one and other"):
+    with pytest.raises(ArgumentError, match="the same sub-arrays to be merged, got one and other"):
         one + other
     with pytest.raises(CapacityError) as refused:
         limits_of(group, one, [SubArray("one")], LimitRequest(0.2))

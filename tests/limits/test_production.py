@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
-from prodconf.core.errors import ProdconfError, ProdconfWarning
+from prodconf.core.errors import ArgumentError, FileError, ProdconfError, ProdconfWarning
 from prodconf.events import _hdf5_blocks as hdf5_blocks
 from prodconf.events import triggered as triggered_events
 from prodconf.events.reduced import FileInfo, ReducedEventWriter
@@ -285,14 +285,14 @@ def test_a_missing_file_is_an_error_even_then(production):
 
 
 def test_nothing_but_bad_files(with_bad_files):
-    with pytest.raises(ProdconfError, match=r"no limit can be derived: 3 files were left out \(.*empty\.h5: is empty"):
+    with pytest.raises(ArgumentError, match=r"no limit can be derived: 3 files were left out \(.*empty\.h5: is empty"):
         derive_limits(with_bad_files[-3:], SUB_ARRAYS, reading=Reading(skip_invalid=True))
 
 
 @pytest.mark.parametrize("scheduler", [None, "client"])
 def test_groups_without_triggers(production, tmp_path, client, scheduler):
     dark, scheduler = write(tmp_path / "dark.h5", 91, zenith=60.0, share=0.0), client if scheduler else None
-    with pytest.raises(ProdconfError, match="no event triggered"):
+    with pytest.raises(FileError, match="no event triggered"):
         derive_limits([dark], SUB_ARRAYS, reading=Reading(scheduler=scheduler))
     found = derive_limits(
         [*production, dark], SUB_ARRAYS, LimitRequest(LOSS), Reading(skip_invalid=True, scheduler=scheduler)
@@ -436,7 +436,7 @@ def test_a_cluster_that_is_not_there(production, monkeypatch):
 
 @pytest.mark.parametrize("scheduler", ["", "locals", "local:0", "local:x", 7, "host"])
 def test_no_scheduler(production, scheduler):
-    with pytest.raises(ProdconfError, match="scheduler must be"):
+    with pytest.raises(ArgumentError, match="scheduler must be"):
         derive_limits(production, SUB_ARRAYS, reading=Reading(scheduler=scheduler))
 
 
@@ -505,5 +505,5 @@ def test_files_that_name_telescopes_in_two_ways_are_not_added(shared_data):
     names = [
         shared_data / f"reduced_events/{name}.hdf5" for name in ("run202_proton_za20deg_v0.17", "proton_za20deg_v0.32")
     ]
-    with pytest.raises(ProdconfError, match="some files name telescopes by number and others by name"):
+    with pytest.raises(FileError, match="some files name telescopes by number and others by name"):
         derive_limits(names, [SubArray("all")], LimitRequest(0.3))
