@@ -25,7 +25,7 @@ from prodconf.core.checks import (
     shown,
 )
 from .core.errors import ArgumentError, FileError
-from .core.files import provenance
+from .core.files import parse_table, provenance
 from prodconf.grid.points import (
     Lattice,
     ObservedFrom,
@@ -184,7 +184,7 @@ def _read_rows(path: str | os.PathLike[str]) -> QTable:
     from astropy.table import QTable
 
     try:
-        rows = QTable.read(require_path("required_events", path), format="ascii.ecsv")
+        rows = QTable(parse_table(require_path("required_events", path).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise FileError(path, f"required_events cannot be read as ECSV ({str(error)[:100]})") from error
     production = "array_name" in rows.colnames and "production" in rows["array_name"]

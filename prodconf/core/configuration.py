@@ -71,7 +71,7 @@ def to_unit(value: Any, unit: str) -> float:
     try:
         quantity = _parse_quantity(value)
         number = quantity.to_value(unit)
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise ValueError(f"cannot be read as a quantity in {unit}") from error
     except u.UnitConversionError as error:
         raise ValueError(f"must have a unit convertible to {unit}") from error

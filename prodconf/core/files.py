@@ -5,6 +5,7 @@
 # %% ../../nbs/core/03_files.ipynb #d8d8c6c0
 from __future__ import annotations
 
+import csv
 import glob
 import hashlib
 import os
@@ -16,16 +17,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import __version__
+from .checks import is_plain, shown
 from .errors import ArgumentError, FileError, MissingFileError, ProdconfError
 
+if TYPE_CHECKING:
+    from astropy.table import Table
+
 # %% auto #0
-__all__ = ['require_outputs', 'atomic_path', 'require_output_folder', 'atomic_folder', 'expand_files', 'file_state', 'sha256',
-           'provenance']
+__all__ = ['require_outputs', 'atomic_path', 'require_output_folder', 'atomic_folder', 'expand_files', 'parse_table',
+           'file_state', 'sha256', 'provenance']
 
 # %% ../../nbs/core/03_files.ipynb #386678bf
 def _kind(path: Path) -> str:
@@ -280,6 +285,40 @@ def expand_files(
         if file.stat().st_size == 0:
             raise FileError(file, "is empty", f"{name}:")
     return files
+
+# %% ../../nbs/core/03_files.ipynb #b6d1873f
+def _require_plain(table: Table, text: str) -> None:
+    """Refuse cells of columns of numbers that hold no plain number."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    names, *rows = csv.reader(lines, delimiter="," if "," in lines[0] else " ", skipinitialspace=True)
+    for name in table.colnames:
+        if name not in names or getattr(table[name], "dtype", np.dtype(object)).kind not in "fiu":
+            continue
+        cells = [row[names.index(name)] for row in rows]
+        if bad := next((cell for cell in cells if not is_plain(cell)), None):
+            raise ArgumentError(f"column {name}: must hold plain numbers, got {shown(bad)}")
+
+
+def parse_table(text: str, form: str = "ascii.ecsv") -> Table:
+    """
+    Parse the text of a table as astropy does, but take for numbers only what `core.checks` does.
+
+    Raises
+    ------
+    ArgumentError
+        If a cell of a column of numbers is written as `1_300` or with digits of another script, or is of 128 kB.
+    ValueError, TypeError, LookupError
+        What astropy raises where the text is no such table.
+    """
+    from astropy.table import Table
+
+    try:
+        table = Table.read(text.splitlines(), format=form)
+    except csv.Error as error:
+        raise ArgumentError(f"no cell of a table may have more than {csv.field_size_limit()} characters") from error
+    if not is_plain(text):
+        _require_plain(table, text)
+    return table
 
 # %% ../../nbs/core/03_files.ipynb #e281bd62
 _SAMPLES, _SAMPLE_BYTES = 16, 4096

@@ -19,6 +19,7 @@ from scipy.special import stdtrit
 
 from ..core.checks import require_array, require_path, require_scalar
 from ..core.errors import ArgumentError, FileError, ProdconfWarning
+from ..core.files import parse_table
 from .cost import COST_UNITS, CostModel, energy_moment, shower_seconds
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def read_job_logs(path: Any) -> QTable:
     file = require_path("logs", path)
     form = "ascii.csv" if file.suffix.lower() == ".csv" else "ascii.ecsv"
     try:
-        table = QTable.read(file, format=form)
+        table = QTable(parse_table(file.read_text(encoding="utf-8"), form))
         for name in table.colnames if form == "ascii.csv" else ():
             if found := _HEADING.fullmatch(name):
                 table.rename_column(name, found[1])

@@ -20,12 +20,11 @@ from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, field_validator
 
-from ..core.checks import is_plain
 from ..core.configuration import Strict, load_yaml, to_unit, validate
 from ..core.errors import ArgumentError, FileError, ProdconfError
-from ..core.files import expand_files, provenance
+from ..core.files import expand_files, parse_table, provenance
 from .lookup import array_labels
-from .table import INNER_EDGES, LIMITS, read_limits, stack_limits
+from .table import INNER_EDGES, LIMITS, read_limits, sky_of, stack_limits
 from ..sky.axes import NAMES, Axis, read_axes
 from ..sky.interpolation import TOLERANCE
 
@@ -296,22 +295,7 @@ _LABELS = {
 def _degrees(value: Any) -> float:
     """Read an angle in deg; a plain number is deg."""
     plain = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return float(value) if plain else to_unit(value, "deg")  # type: ignore[arg-type]
-
-
-def _sky(value: Any) -> tuple[float, str]:
-    """Read level and word of one sky; a number in quotes is a number."""
-    if value is None or value == "":
-        return math.nan, ""
-    try:
-        level = float(value if is_plain(str(value)) else "no number")
-    except (TypeError, ValueError):
-        if isinstance(value, str) and value.strip():
-            return math.nan, value.strip()
-        raise ValueError("must be a number or a word") from None
-    if not 0 < level < math.inf:
-        raise ValueError("must be positive")
-    return level, ""
+    return to_unit({"value": value, "unit": "deg"} if plain else value, "deg")
 
 
 def _names_of(kind: str) -> Any:
@@ -328,7 +312,7 @@ class _Point(BaseModel):
 
     zenith: _Angle = Field(ge=0, lt=90, validation_alias=_names_of("zenith"))
     azimuth: _Angle = Field(ge=-360, le=360, validation_alias=_names_of("azimuth"))
-    nsb: Annotated[tuple[float, str], BeforeValidator(_sky)] = Field(
+    nsb: Annotated[tuple[float, str], BeforeValidator(sky_of)] = Field(
         default=(math.nan, ""), validation_alias=_names_of("nsb")
     )
     array_name: _Label = Field(default="", validation_alias=_names_of("array_name"))
@@ -361,7 +345,7 @@ def _from_ecsv(path: Path) -> ExpectedPoints:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            table = QTable.read(path, format="ascii.ecsv")
+            table = QTable(parse_table(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, LookupError, AttributeError, OSError) as error:
         raise FileError(path, f"is not a valid ECSV table ({' '.join(str(error).split())[:120]})") from error
     _join_units(table, path)

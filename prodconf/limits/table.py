@@ -15,14 +15,15 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
+from ..core.checks import is_plain, shown
 from ..core.errors import FileError, MissingFileError, ProdconfError
-from ..core.files import atomic_path
+from ..core.files import atomic_path, parse_table
 
 if TYPE_CHECKING:
     from astropy.table import QTable, Table
 
 # %% auto #0
-__all__ = ['LIMIT_UNITS', 'LIMITS', 'SIMULATED_EDGES', 'INNER_EDGES', 'SEVERITY', 'generation_of', 'looks_like_limits',
+__all__ = ['LIMIT_UNITS', 'LIMITS', 'SIMULATED_EDGES', 'INNER_EDGES', 'SEVERITY', 'generation_of', 'looks_like_limits', 'sky_of',
            'read_limits', 'write_limits', 'stack_limits', 'plain_numbers', 'at_simulated_edge', 'limits_summary']
 
 # %% ../../nbs/limits/05_table.ipynb #d0fdc9c8
@@ -107,7 +108,6 @@ _PARSE_ERRORS = (
 def _load(path: Path) -> Table:
     """Read an ECSV file, or say in one sentence why it is not one."""
     import yaml
-    from astropy.table import Table
 
     try:
         text = path.read_text(encoding="utf-8")
@@ -122,7 +122,7 @@ def _load(path: Path) -> Table:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return Table.read(text.splitlines(), format="ascii.ecsv")
+            return parse_table(text)
     except (*_PARSE_ERRORS, yaml.YAMLError) as error:
         detail = " ".join(str(error).split())[:120] or type(error).__name__
         raise FileError(path, f"is not a valid ECSV table ({detail})") from error
@@ -183,20 +183,31 @@ def _texts(table: Table, name: str) -> NDArray[np.str_]:
     return np.array(["" if hidden else str(value) for value, hidden in zip(column, masked, strict=True)], dtype=np.str_)
 
 # %% ../../nbs/limits/05_table.ipynb #7cb02716
+def sky_of(value: Any) -> tuple[float, str]:
+    """Return the level of one sky, NaN for a word, and the word, empty for a number; a number in quotes is a number."""
+    text = "" if value is None else str(value).strip()
+    try:
+        level = float(text)
+    except ValueError:
+        if value is None or isinstance(value, str):
+            return np.nan, text
+        raise ValueError("must be a number or a word") from None
+    if not is_plain(text) or not 0 < level < np.inf:
+        raise ValueError("must be a positive plain number or a word")
+    return level, ""
+
+
 def _split_nsb(table: Table, path: Path) -> None:
     """Replace the `nsb` column of v0.16 by a number (NaN for a word) and a word (empty for a number)."""
     if table["nsb"].dtype.kind in "fiu":
         table["nsb_level"] = _numbers(table, "nsb", "", path)
     else:
-        words = _texts(table, "nsb")
-        levels, labels = [], []
-        for word in words:
+        for word in (words := _texts(table, "nsb").tolist()):
             try:
-                levels.append(float(word))
-                labels.append("")
-            except ValueError:
-                levels.append(np.nan)
-                labels.append(word)
+                sky_of(word)
+            except ValueError as error:
+                raise FileError(path, f"column nsb: {error}, got {shown(word)}") from error
+        levels, labels = zip(*map(sky_of, words), strict=True)
         table["nsb_level"], table["nsb_label"] = np.array(levels), np.array(labels, dtype=np.str_)
     table.remove_column("nsb")
 

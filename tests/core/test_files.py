@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from prodconf.core.errors import ProdconfError
-from prodconf.core.files import atomic_path, file_state, require_outputs
+from prodconf.core.errors import ArgumentError, ProdconfError
+from prodconf.core.files import atomic_path, file_state, parse_table, require_outputs
 
 
 @pytest.fixture
@@ -77,3 +77,31 @@ def test_the_state_of_a_file_knows_a_sample_of_its_bytes(tmp_path, place):
         handle.seek(place)
         handle.write(b"1")
     assert file_state(path)[-1] != before[-1]
+
+
+ECSV = """# %ECSV 1.0
+# ---
+# delimiter: '{d}'
+# datatype:
+# - {{name: label, datatype: string}}
+# - {{name: size, datatype: float64, unit: m}}
+# - {{name: count, datatype: int64}}
+label{d}size{d}count
+run_1_2{d}{size}{d}{count}
+"""
+
+
+@pytest.mark.parametrize("delimiter", [" ", ","])
+@pytest.mark.parametrize("wrong", ["1_300", "\uff11\uff12", "\u0661"])
+@pytest.mark.parametrize("column", ["size", "count"])
+def test_tables_hold_plain_numbers_and_any_names(delimiter, wrong, column):
+    cells = {"size": "1.5", "count": "3"}
+    table = parse_table(ECSV.format(d=delimiter, **cells))
+    assert (table["label"][0], table["size"][0], table["count"][0]) == ("run_1_2", 1.5, 3)
+    with pytest.raises(ArgumentError, match=f"column {column}: must hold plain numbers, got '{wrong}'"):
+        parse_table(ECSV.format(d=delimiter, **cells | {column: wrong}))
+
+
+def test_an_endless_cell_is_refused():
+    with pytest.raises(ArgumentError, match="no cell of a table may have more than 131072 characters"):
+        parse_table(ECSV.format(d=" ", size="1" * 140_000, count="3"))

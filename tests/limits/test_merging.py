@@ -301,3 +301,17 @@ def test_thousands_of_rows_are_merged(tmp_path):
         write_limits(table, tmp_path / f"{name}.ecsv")
         files.append(tmp_path / f"{name}.ecsv")
     assert len(merge_limits(files).table) == n
+
+
+@pytest.mark.parametrize("field", ["zenith", "azimuth", "nsb_level"])
+@pytest.mark.parametrize(
+    "value", ["9" * 400, '"1_300"', '"\uff11\uff12"', "true", "[1]", "1e999", '{"value": 1e999, "unit": "deg"}']
+)
+def test_points_hold_plain_numbers(tmp_path, field, value):
+    """What is no number elsewhere is none in a list of points: refused in one sentence, never a traceback or a word."""
+    point = {"zenith": "20", "azimuth": "0", "nsb_level": "0.24"} | {field: value}
+    path = tmp_path / "points.json"
+    path.write_text("[{" + ", ".join(f'"{name}": {text}' for name, text in point.items()) + "}]")
+    with pytest.raises(ProdconfError, match=field) as refused:
+        read_points(path)
+    assert len(str(refused.value)) - len(str(path)) < 300

@@ -7,7 +7,7 @@ from astropy.table import QTable, Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prodconf.core.errors import ProdconfError
+from prodconf.core.errors import FileError, ProdconfError
 from prodconf.limits.table import (
     INNER_EDGES,
     LIMITS,
@@ -258,3 +258,27 @@ def test_a_single_telescope_may_stand_alone_in_its_column(tmp_path):
     rows["zenith"].unit = rows["azimuth"].unit = u.deg
     rows.write(tmp_path / "limits.ecsv", format="ascii.ecsv")
     assert list(read_limits(tmp_path / "limits.ecsv")["telescope_ids"][0]) == [3]
+
+
+@pytest.mark.parametrize("word", ["1_300", "\uff11\uff12", "9" * 400, "-1", "0", "nan"])
+def test_a_level_among_words_is_a_plain_number(tmp_path, word):
+    old = Table({"zenith": [20.0, 40.0], "azimuth": [0.0, 0.0], "nsb": ["dark", word]})
+    old["lower_energy_threshold"], old["upper_radius_threshold"], old["viewcone_radius"] = 0.01, 900.0, 8.0
+    old.write(tmp_path / "old.ecsv", format="ascii.ecsv")
+    with pytest.raises(FileError, match="column nsb: must be a positive plain number or a word, got"):
+        read_limits(tmp_path / "old.ecsv")
+    old["nsb"] = ["dark", "0.84"]
+    old.write(tmp_path / "good.ecsv", format="ascii.ecsv")
+    assert read_limits(tmp_path / "good.ecsv")["nsb_label"].tolist() == ["dark", ""]
+
+
+@pytest.mark.parametrize("written", ["4_0.0", "\uff14\uff10.0", "9" * 400])
+def test_numbers_of_a_table_are_plain(tmp_path, written):
+    table = limits()
+    table["zenith"] = [10.0, 20.0, 30.0, 40.125] * u.deg
+    write_limits(table, tmp_path / "l.ecsv")
+    text = (tmp_path / "l.ecsv").read_text()
+    assert text.count("40.125") == 1
+    (tmp_path / "l.ecsv").write_text(text.replace("40.125", written))
+    with pytest.raises(FileError, match="column zenith"):
+        read_limits(tmp_path / "l.ecsv")
