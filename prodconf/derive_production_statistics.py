@@ -87,22 +87,25 @@ def _full_cone(viewcone: tuple[float, float]) -> float:
     return float(np.rad2deg(2 * np.arcsin(np.sqrt(outer - inner))))
 
 
-def _cone(value: Any, low: float, high: float) -> float:
-    """Return the production's largest angle to the pointing, in deg, within what the pilot threw."""
+def _cone(value: Any, low: float, high: float) -> tuple[float, float]:
+    """Return the production's smallest and largest angle to the pointing, in deg, within what the pilot threw."""
+    inner, value = require_pair("viewcone", value, "deg") if isinstance(value, tuple) else (low, value)
     if low == high:  # one offset
         cone = high if value is None else require_quantity("viewcone", value, "deg")
         if abs(cone - high) > 1e-6:
             raise OutsideError(
                 f"viewcone must lie at the one offset of {high:g} deg that the pilot threw, got {cone:g}"
             )
-        return high
-    cone = _narrowed("viewcone", value, "deg", low, high)
-    if cone < high and _full_cone((low, cone)) < _LEAST_CONE:
+        return high, high
+    if inner < low * (1 - 1e-6):
+        raise OutsideError(f"viewcone must begin at the {low:g} deg that the pilot threw or further out, got {inner:g}")
+    cone = _narrowed("viewcone", value, "deg", inner, high)
+    if (inner, cone) != (low, high) and _full_cone((inner, cone)) < _LEAST_CONE:
         raise ArgumentError(
             f"viewcone must open a cone of at least {_LEAST_CONE:g} deg, or be left to a pilot of one offset, "
             f"got {cone:g} deg"
         )
-    return cone
+    return inner, cone
 
 # %% ../nbs/derive_production_statistics.ipynb #d2beaaf1
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ def _production_ranges(file: DL2File, core_radius: Any, viewcone: Any, energy_ra
     header = file.header
     radius = _narrowed("core_radius", core_radius, "m", header.core_scatter_min, header.core_scatter_max)
     cone = _cone(viewcone, header.viewcone_min, header.viewcone_max)
-    edges = (header.core_scatter_min, radius), (header.viewcone_min, cone)
+    edges = (header.core_scatter_min, radius), cone
     if header.energy_min < header.energy_max:
         return ProductionRanges(_energy_range(energy_range, *file.energy_range), *edges)
     return ProductionRanges(_bin_of_one(energy_range, header.energy_min, file.energy_range), *edges, header.energy_min)
@@ -271,8 +274,9 @@ class ProductionStatisticsDerivator:
     core_radius : float or Quantity, optional
         Radius of the production's disc of cores (m); the pilot's by default. Showers are used as often as in the
         pilot, so the design effect grows.
-    viewcone : float or Quantity, optional
-        Half opening angle of the production's cone (deg); the pilot's by default.
+    viewcone : float, Quantity or tuple of two, optional
+        Half opening angle of the production's cone, or of a hollow one its smallest and largest (deg); the pilot's by
+        default.
     energy_range : pair of float or Quantity, optional
         Thrown energies of the production (TeV); the pilot's by default.
 

@@ -591,7 +591,7 @@ class SimulationConfig:
             self.metrics,
             spectral_index=self._spectral_index,
             core_radius=limits.core_scatter_radius,
-            viewcone=limits.viewcone,
+            viewcone=(limits.viewcone_min, limits.viewcone),
             energy_range=(limits.energy_min, limits.energy_max),
         )
 

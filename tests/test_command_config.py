@@ -3,10 +3,11 @@
 import json
 
 import astropy.units as u
+import numpy as np
 import pytest
 from astropy.table import QTable
 
-from prodconf.limits.table import write_limits
+from prodconf.limits.table import read_limits, write_limits
 from prodconf.precision.targets import Metric, Metrics, write_metrics
 
 
@@ -201,3 +202,25 @@ def test_a_hollow_cone_stays_hollow_on_the_card(run, shared_data):
     assert (status, err) == (0, "")
     assert keywords(out)["VIEWCONE"] == [0.4, 0.4]
     assert "directions at 0.4 deg" in out
+
+
+def test_the_hollow_cone_of_a_table_decides_the_number_of_events(run, pilot, limits, tmp_path):
+    """The pilot fills its cone: a ring of its directions needs the ring's share of the events."""
+    table, hollow = read_limits(limits), tmp_path / "hollow.ecsv"
+    table["br_viewcone_min"] = [4.0, 4.0] * u.deg
+    write_limits(table, hollow)
+    target = Metric(target=0.1, energy_min=0.03, energy_max=0.15)
+    write_metrics(Metrics(uncertainty_effective_area=target), tmp_path / "m.yml")
+    events = {}
+    for path, cone in ((limits, [0, 6]), (hollow, [4, 6])):
+        facts = tmp_path / f"{path.stem}.json"
+        given = ("-m", tmp_path / "m.yml", "--zenith", 20, "--particle", "gamma", "--showers-per-run", 1000)
+        status, out, err = run(
+            "config", pilot, "--limits", path, *given, "--parameters", facts, "-o", tmp_path / f"{path.stem}.inp"
+        )
+        assert (status, err) == (0, "")
+        assert keywords(out)["VIEWCONE"] == cone
+        events[path.stem] = json.loads(facts.read_text())["parameters"]["number_of_events"]["value"]
+    cosines = np.cos(np.deg2rad([0, 4, 6]))
+    share = (cosines[1] - cosines[2]) / (cosines[0] - cosines[2])
+    assert events["hollow"] / events["limits"] == pytest.approx(share, rel=1e-3)

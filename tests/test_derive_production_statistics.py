@@ -8,7 +8,7 @@ import pytest
 from astropy import units as u
 
 from prodconf.calculate_statistical_errors_grid_point import StatisticalErrorEvaluator
-from prodconf.core.errors import ProdconfError, ProdconfWarning
+from prodconf.core.errors import OutsideError, ProdconfError, ProdconfWarning
 from prodconf.derive_production_statistics import ProductionStatisticsDerivator
 from prodconf.events.dl2 import DL2File, DL2Header, write_dl2
 from prodconf.precision.counts import count_events
@@ -236,6 +236,15 @@ def test_rings_and_hollow_cones_keep_their_inner_edge(tmp_path):
     area, cone = (800.0**2 - 300**2) / (1000.0**2 - 300**2), (cosines[0] - cosines[1]) / (cosines[0] - cosines[2])
     assert small / full == pytest.approx(area * cone)
     assert full == pytest.approx((needed() / shares(2.0)).max(), rel=1e-6)
+    ring = ProductionStatisticsDerivator(evaluator, metrics_of(), viewcone=(4.0, 6.0 * u.deg)).total.n_events
+    assert ring / full == pytest.approx((np.cos(np.deg2rad(4)) - cosines[1]) / (cosines[0] - cosines[2]))
+    for wrong, words in (
+        ((1.0, 6.0), "begin at the 2 deg"),
+        ((6.0, 6.0), "above 6"),
+        ((4.0, 11.0), "at most at the 10"),
+    ):
+        with pytest.raises(OutsideError, match=words):
+            ProductionStatisticsDerivator(evaluator, metrics_of(), viewcone=wrong)
 
 
 def test_a_shorter_energy_range_is_held_to_what_it_throws(evaluator):
