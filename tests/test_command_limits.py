@@ -396,3 +396,18 @@ def test_merge_spares_its_inputs(run, tables, tmp_path):
     assert (tables / "0.ecsv").read_bytes() == before
     assert run("merge", tmp_path / "none.ecsv", "-o", tmp_path / "m.ecsv")[0] == 1
     assert run("merge")[0] == 2
+
+
+def test_a_list_of_files_stands_for_them(run, files, pilots, tmp_path):
+    """The predecessor's list: YAML with the key `files`, relative to its own folder."""
+    listing = pilots / "list.yml"
+    listing.write_text("files:\n- a.reduced.hdf5\n- '[bc].reduced.hdf5'\n")
+    for source, name in ((listing, "listed"), (files, "named")):
+        assert run("limits", source, "--telescopes", "all", "-o", tmp_path / f"{name}.ecsv")[0] == 0
+    listed, named = (read_limits(tmp_path / f"{name}.ecsv") for name in ("listed", "named"))
+    assert listed["n_triggered"].tolist() == named["n_triggered"].tolist()
+    listing.write_text("names: [a.reduced.hdf5]\n")
+    status, _, err = run("limits", listing, "-o", tmp_path / "none.ecsv")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "must hold a list of event files under the key files" in err
+    listing.unlink()

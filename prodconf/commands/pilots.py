@@ -17,7 +17,7 @@ import typer
 
 from ._options import Cache, Overwrite, SpectralIndex, Verbose, matched
 from .shell import say, say_failure
-from ..core.errors import ProdconfError
+from ..core.errors import FileError, ProdconfError
 
 # %% auto #0
 __all__ = ['COMMANDS', 'describe_file', 'inspect', 'EnergyRule', 'limits', 'merge']
@@ -117,6 +117,23 @@ def _sub_arrays(path: Path | None, texts: list[str] | None, multiplicity: int | 
     return require_sub_arrays([*listed, *named])
 
 # %% ../../nbs/commands/04_pilots.ipynb #5493a484
+def _named_files(names: list[str]) -> list[str]:
+    """Put what a list (YAML, key `files`, as of the predecessor) names in its place, relative to its folder."""
+    from prodconf.core.configuration import load_yaml
+
+    found: list[str] = []
+    for name in names:
+        if not name.endswith((".yml", ".yaml")):
+            found.append(name)
+            continue
+        data = load_yaml(name)
+        listed = data.get("files") if isinstance(data, dict) else None
+        if not isinstance(listed, list) or not listed or not all(isinstance(one, str) for one in listed):
+            raise FileError(name, "must hold a list of event files under the key files")
+        found += [str(Path(name).parent / one) for one in listed]
+    return found
+
+
 def _losses(
     common: float, energy: float | None, radius: float | None, viewcone: float | None
 ) -> float | dict[str, float]:
@@ -167,7 +184,10 @@ _written = partial(typer.Option, rich_help_panel="What is written")
 
 
 def limits(
-    files: Annotated[list[str], typer.Argument(help="Reduced events (HDF5, FITS), names or patterns in quotes.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Reduced events (HDF5, FITS): names, patterns in quotes, or lists (YAML) of them."),
+    ],
     output: Annotated[Path, _written("--output", "-o", help="Table to write (ECSV).")],
     sub_arrays: Annotated[Path | None, _telescopes(help="Sub-arrays (YAML, telescope_configs).")] = None,
     telescopes: Annotated[
@@ -212,7 +232,7 @@ def limits(
     from prodconf.limits.rounding import parse_rounding
     from prodconf.limits.rows import limits_lines
 
-    inputs = [] if sub_arrays is None else [sub_arrays]
+    inputs, files = [] if sub_arrays is None else [sub_arrays], _named_files(files)
     rounding = parse_rounding(round_outward)
     outputs = LimitOutputs(output, curves, plots, rounding, particle, checksums, overwrite, inputs)
     outputs.require_places(matched(files))

@@ -111,9 +111,9 @@ def studio(
 ) -> None:
     """Serve the what-if studies of a plan as a page with sliders, until interrupted (extra `app`)."""
     from prodconf.studies.pilots import read_pilots
-    from prodconf.studies.server import serve_studio, until_terminated
+    from prodconf.studies.server import serve_studio
 
-    with until_terminated(), _plan_or_sample(configuration) as plan:
+    with _plan_or_sample(configuration) as plan:
         pilots = read_pilots(plan, memory=1e6 * memory, cache=cache, progress=True)
         with serve_studio(pilots, address=address, port=port, folder=folder) as server:
             typer.echo(f"Studio: {server.url}")

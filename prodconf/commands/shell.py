@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ..core.errors import ProdconfError
+from ..core.errors import ProdconfError, until_terminated
 
 # %% auto #0
 __all__ = ['PanelCommand', 'PanelGroup', 'say', 'say_failure', 'run']
@@ -143,7 +143,8 @@ def run(app: typer.Typer) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     warnings.showwarning = _show_warning
     try:
-        status = _status(app)
+        with until_terminated():
+            status = _status(app)
         sys.stdout.flush()
     except OSError as error:  # standard output is closed or full
         if not isinstance(error, BrokenPipeError):

@@ -28,6 +28,7 @@ from pydantic import (
 
 from .checks import is_plain, shown
 from .errors import ArgumentError, FileError, MissingFileError, ProdconfError
+from .files import require_readable
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -292,6 +293,7 @@ def load_yaml(path: str | os.PathLike[str]) -> Any:
         If the file cannot be read, is not text, is not YAML, is empty or is larger than 10 MB.
     """
     try:
+        require_readable(path)
         size = Path(path).stat().st_size
         if size > _MOST_BYTES:
             raise FileError(path, f"has {size} bytes, more than the {_MOST_BYTES} that a configuration may have")

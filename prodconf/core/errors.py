@@ -6,9 +6,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 # %% auto #0
-__all__ = ['ProdconfError', 'ArgumentError', 'OutsideError', 'FileError', 'MissingFileError', 'ProdconfWarning']
+__all__ = ['ProdconfError', 'ArgumentError', 'OutsideError', 'FileError', 'MissingFileError', 'ProdconfWarning',
+           'until_terminated']
 
 # %% ../../nbs/core/01_errors.ipynb #03a296c8
 class ProdconfError(ValueError):
@@ -54,3 +61,22 @@ class MissingFileError(FileError, FileNotFoundError):
 
 class ProdconfWarning(UserWarning):
     """Something in the input that changes what the result means."""
+
+# %% ../../nbs/core/01_errors.ipynb #980f45ac
+@contextmanager
+def until_terminated() -> Iterator[None]:
+    """Let a request to terminate, or a closed terminal, leave nothing that was started or written for a while."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, _: Any) -> None:
+    """End this process the orderly way."""
+    sys.exit(128 + number)

@@ -10,11 +10,12 @@ import glob
 import hashlib
 import os
 import platform
+import re
 import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['require_outputs', 'atomic_path', 'require_output_folder', 'atomic_folder', 'expand_files', 'parse_table',
-           'file_state', 'sha256', 'provenance']
+           'require_readable', 'file_state', 'sha256', 'provenance']
 
 # %% ../../nbs/core/03_files.ipynb #386678bf
 def _kind(path: Path) -> str:
@@ -103,6 +104,39 @@ def require_outputs(
             raise FileError(target, "is named for two outputs of this command", "output")
 
 # %% ../../nbs/core/03_files.ipynb #b8c60352
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+_OWNED = re.compile(r"\..*~prodconf-([0-9a-f]{8})-(\d{1,9})~.*")
+
+
+def _prefix(name: str) -> str:
+    """Begin the name of a temporary file or folder; it tells the machine and the process that it belongs to."""
+    return f".{name[:40]}~prodconf-{_HOST}-{os.getpid()}~"
+
+
+def _lives(process: int) -> bool:
+    """Say whether a process of this machine is there."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed runs of this machine have left in a folder."""
+    for entry in folder.iterdir():
+        owner = _OWNED.fullmatch(entry.name)
+        if owner is None or owner[1] != _HOST or _lives(int(owner[2])):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                entry.unlink()
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
     """
@@ -128,7 +162,8 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Ite
     target = Path(path)
     _require_target(target, overwrite)
     try:
-        handle, name = tempfile.mkstemp("".join(target.suffixes[-2:]), f".{target.stem[:40]}-", target.parent)
+        _remove_abandoned(target.parent)
+        handle, name = tempfile.mkstemp("".join(target.suffixes[-2:]), _prefix(target.stem), target.parent)
     except (OSError, ValueError) as error:
         raise FileError(str(target)[:160], f"cannot be written ({_reason(error)})", "output") from error
     os.close(handle)
@@ -211,7 +246,8 @@ def atomic_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> I
     """
     target = require_output_folder(path, overwrite=overwrite)
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}-", dir=target.absolute().parent))
+        _remove_abandoned(target.absolute().parent)
+        temporary = Path(tempfile.mkdtemp(prefix=_prefix(target.name), dir=target.absolute().parent))
     except OSError as error:
         raise FileError(target, f"cannot be written ({error.strerror})", "output") from error
     try:
@@ -321,6 +357,40 @@ def parse_table(text: str, form: str = "ascii.ecsv") -> Table:
     return table
 
 # %% ../../nbs/core/03_files.ipynb #e281bd62
+_MOST_INFLATION, _ALWAYS_INFLATED = 100, 100_000_000
+
+
+def require_readable(path: str | os.PathLike[str]) -> None:
+    """
+    Refuse what may never end when it is read: pipes and devices, and compressed files that inflate out of proportion.
+
+    What does not exist is left to the reader.
+
+    Raises
+    ------
+    FileError
+        If the path is there and neither file nor folder, or is compressed with gzip and says of itself that it inflates
+        to more than 100 MB and more than 100 times its size.
+    """
+    place = Path(path)
+    try:
+        if place.is_dir() or not place.exists():
+            return
+    except OSError:  # a name that no file can have
+        return
+    if not place.is_file():
+        raise FileError(path, "is not a file")
+    size = place.stat().st_size
+    with open(place, "rb") as handle:
+        if size < 18 or handle.read(2) != b"\x1f\x8b":
+            return
+        handle.seek(-4, os.SEEK_END)
+        inflated = int.from_bytes(handle.read(4), "little")  # of the last member, modulo 4 GiB
+    if inflated > max(_MOST_INFLATION * size, _ALWAYS_INFLATED):
+        rule = f"is truncated or damaged, or inflates to {inflated} bytes"
+        raise FileError(path, f"{rule}, more than {_MOST_INFLATION} times its size")
+
+
 _SAMPLES, _SAMPLE_BYTES = 16, 4096
 
 

@@ -21,6 +21,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..core.errors import FileError, MissingFileError, ProdconfError
+from ..core.files import require_readable
 
 # %% auto #0
 __all__ = ['reading', 'open_fits', 'ColumnLayout', 'TableLayout', 'find_table', 'RowBlock', 'TableRows']
@@ -108,6 +109,7 @@ def open_fits(path: Path) -> fits.HDUList:
     handle: FileIO | gzip.GzipFile | None = None
     try:
         with reading(path):
+            require_readable(path)
             if path.is_dir():
                 raise FileError(path, "is a folder, not a FITS file")
             if path.stat().st_size == 0:

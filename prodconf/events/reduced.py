@@ -22,7 +22,15 @@ from ..core.errors import FileError, ProdconfError, ProdconfWarning
 from ..core.files import expand_files
 from ._shower_join import SEVERAL, EventIds, is_increasing, join_rows, pack
 from .sub_arrays import TelescopeBook, pad_masks
-from .tables import EventTable, EventTables, FileInfo, Rows, open_event_tables, require_sound
+from prodconf.events.tables import (
+    WHAT_IS_READ,
+    EventTable,
+    EventTables,
+    FileInfo,
+    Rows,
+    open_event_tables,
+    require_sound,
+)
 from .writer import ReducedEventWriter
 from ..sky.shower_frame import angular_distance, core_distance
 
@@ -366,7 +374,11 @@ class _EventSet:
 
 def _found(tables: EventTables, name: str) -> EventTable:
     """Return a table, or refuse a file that lacks it."""
-    if name not in tables.tables:
+    names = set(tables.tables)
+    if not names or {"EVENTS", "GTI"} <= names:
+        kind = "has a list of events as of GADF" if names else "has all tables in groups, as files of ctapipe do"
+        raise FileError(tables.path, f"{kind}; {WHAT_IS_READ}")
+    if name not in names:
         raise FileError(tables.path, f"table {name} is absent; the file has {', '.join(tables.tables) or 'none'}")
     return tables.tables[name]
 

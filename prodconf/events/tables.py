@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import FileError, MissingFileError, ProdconfError
-from ..core.files import file_state
+from ..core.files import file_state, require_readable
 from ._crash_guard import MEMORY, deadly_files
 from prodconf.events._hdf5_blocks import (
     DEFLATE,
@@ -38,8 +38,8 @@ from prodconf.events._hdf5_blocks import (
 _all_ = ["use_threads"]
 
 # %% auto #0
-__all__ = ['FileInfo', 'reading', 'EventTable', 'Rows', 'EventTables', 'sound_states', 'trust', 'unsound', 'require_sound',
-           'open_event_tables', 'use_threads']
+__all__ = ['WHAT_IS_READ', 'FileInfo', 'reading', 'EventTable', 'Rows', 'EventTables', 'sound_states', 'trust', 'unsound',
+           'require_sound', 'open_event_tables', 'use_threads']
 
 # %% ../../nbs/events/01_tables.ipynb #c08940d6
 @dataclass(frozen=True)
@@ -579,6 +579,8 @@ def _try_out(path: str) -> None:
 _SECONDS = 20.0
 _BYTES_PER_SECOND = 2e6  # lists of telescopes are read at 9 MB/s
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_SIM_TELARRAY = (b"\x28\xb5\x2f\xfd", b"\x37\x8a\x1f\xd4", b"\xd4\x1f\x8a\x37")  # compressed with zstd, or eventio
+WHAT_IS_READ = "read are reduced events (HDF5, FITS) and DL2 events of Eventdisplay (FITS)"
 _SOUND: dict[str, tuple[int, ...]] = {}
 
 
@@ -677,13 +679,15 @@ def open_event_tables(path: str | os.PathLike[str]) -> Iterator[EventTables]:
     FileError
         If the file is missing, empty, neither HDF5 nor FITS, damaged, not complete, or holds histograms.
     """
+    require_readable(path)
     with reading(path), open(path, "rb") as handle:
         head = handle.read(8)
     if not head:
         raise FileError(path, "is empty")
     opener = _open_hdf5 if head == _SIGNATURE else _open_fits
     if opener is _open_fits and not head.startswith((b"SIMPLE", _GZIP)):
-        raise FileError(path, "is neither an HDF5 nor a FITS file")
+        kind = "is one of sim_telarray" if head.startswith(_SIM_TELARRAY) else "is neither an HDF5 nor a FITS file"
+        raise FileError(path, f"{kind}; {WHAT_IS_READ}")
     require_sound([path])
     with opener(os.fspath(path)) as tables:
         if tables.status not in (None, "complete"):

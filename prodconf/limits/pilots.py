@@ -227,8 +227,9 @@ def summed(parts: Iterable[FileSummary]) -> FileSummary:
 def _weights(chunk: EventChunk, point: PilotPoint, index: float | None) -> NDArray[np.float64] | None:
     """Return weights of the wanted spectrum, or None where every event counts one."""
     weight = chunk.weight
-    differs = index is not None and point.index is not None and not math.isclose(index, point.index, rel_tol=1e-5)
-    if differs and thrown_value(point, "energy") is None:
+    if index is None or point.index is None or thrown_value(point, "energy") is not None:
+        return None if np.all(weight == 1) else weight
+    if not math.isclose(index, point.index, rel_tol=1e-5):
         from prodconf.formulas.power_law import reweight
 
         if point.energy_range is None:
@@ -505,7 +506,7 @@ def _tail_limit(
 
 def _at_thrown(limit: TailLimit, thrown: float, quantity: str) -> TailLimit:
     """Put a limit at the one value that was thrown, beyond which there is nothing to lose."""
-    ends = dict.fromkeys(("value", "guaranteed", "interval_low", "interval_high"), thrown)
+    ends: dict[str, Any] = dict.fromkeys(("value", "guaranteed", "interval_low", "interval_high"), thrown)
     unit = {"energy": "TeV", "radius": "m", "viewcone": "deg"}[quantity]
     reason = f"all showers were thrown at {thrown:g} {unit}"
     return replace(limit, **ends, verdict=Verdict.OK, n_tail=0, loss_bound=0.0, reason=reason)

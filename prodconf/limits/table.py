@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..core.checks import is_plain, shown
 from ..core.errors import FileError, MissingFileError, ProdconfError
-from ..core.files import atomic_path, parse_table
+from ..core.files import atomic_path, parse_table, require_readable
 
 if TYPE_CHECKING:
     from astropy.table import QTable, Table
@@ -109,6 +109,7 @@ def _load(path: Path) -> Table:
     """Read an ECSV file, or say in one sentence why it is not one."""
     import yaml
 
+    require_readable(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:

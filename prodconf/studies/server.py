@@ -5,6 +5,7 @@
 # %% ../../nbs/studies/08_server.ipynb #85327219
 from __future__ import annotations
 
+import ctypes
 import ipaddress
 import json
 import os
@@ -15,23 +16,22 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ..core.checks import require_whole
-from ..core.errors import ProdconfError, ProdconfWarning
+from ..core.errors import ProdconfError, ProdconfWarning, until_terminated
 from .panels import Studio
 from .pilots import StudyPilots
 
 # %% auto #0
-__all__ = ['is_loopback', 'open_page', 'StudioServer', 'until_terminated', 'serve_studio']
+__all__ = ['is_loopback', 'open_page', 'StudioServer', 'serve_studio']
 
 # %% ../../nbs/studies/08_server.ipynb #f365911d
 def is_loopback(address: str) -> bool:
@@ -159,7 +159,15 @@ def _start(place: Path, notebook: Path, address: str, port: int, token: str) -> 
     paths = os.pathsep.join(filter(None, (str(place), os.environ.get("JUPYTER_PATH"))))
     environment = os.environ | {_PLACE: str(place), "JUPYTER_PATH": paths, "TMPDIR": str(place)}
     with (place / "log").open("wb") as log:
-        return subprocess.Popen(command, cwd=place, env=environment, stdout=log, stderr=log)
+        return subprocess.Popen(
+            command, cwd=place, env=environment, stdout=log, stderr=log, preexec_fn=_end_with_parent
+        )
+
+
+def _end_with_parent() -> None:
+    """Let the server be terminated when the process that started it is gone, however it ended (Linux only)."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _await(process: subprocess.Popen[bytes], address: str, port: int, log: Path, patience: float) -> None:
@@ -178,25 +186,6 @@ def _await(process: subprocess.Popen[bytes], address: str, port: int, log: Path,
     raise ProdconfError(f"studio could not be served at {address}, port {port}: {last}")
 
 # %% ../../nbs/studies/08_server.ipynb #1748d9bf
-def _leave(number: int, _: Any) -> None:
-    """End this process the orderly way."""
-    sys.exit(128 + number)
-
-
-@contextmanager
-def until_terminated() -> Iterator[None]:
-    """Let a request to terminate, or a closed terminal, leave nothing that was started or written for a while."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 @contextmanager
 def serve_studio(
     pilots: StudyPilots,

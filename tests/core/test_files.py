@@ -1,11 +1,16 @@
 """Outputs: what may be written where, and that an input is never replaced."""
 
+import gzip
 import os
+import re
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from prodconf.core.errors import ArgumentError, ProdconfError
-from prodconf.core.files import atomic_path, file_state, parse_table, require_outputs
+from prodconf.core.errors import ArgumentError, FileError, ProdconfError
+from prodconf.core.files import atomic_path, file_state, parse_table, require_outputs, require_readable
 
 
 @pytest.fixture
@@ -105,3 +110,47 @@ def test_tables_hold_plain_numbers_and_any_names(delimiter, wrong, column):
 def test_an_endless_cell_is_refused():
     with pytest.raises(ArgumentError, match="no cell of a table may have more than 131072 characters"):
         parse_table(ECSV.format(d=" ", size="1" * 140_000, count="3"))
+
+
+# --- what killed runs leave, and what never ends ----------------------------------------------------------------------
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
+    """Of this machine and of processes that are gone; those of others and of the living stay."""
+    code = (
+        "import os, signal, sys\nfrom prodconf.core.files import atomic_folder, atomic_path\n"
+        "with atomic_folder(sys.argv[1] + '/plan') as folder, atomic_path(sys.argv[1] + '/t.ecsv') as path:\n"
+        "    (folder / 'half').write_text('half')\n    os.kill(os.getpid(), getattr(signal, sys.argv[2]))\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), "SIGKILL"], check=False)
+    left = sorted(tmp_path.iterdir())
+    assert len(left) == 2
+    other = tmp_path / re.sub(r"prodconf-\w{8}", "prodconf-00000000", left[0].name)
+    living = tmp_path / re.sub(r"-\d+~", f"-{os.getpid()}~", left[0].name)
+    for kept in (other, living):
+        kept.mkdir()
+    with atomic_path(tmp_path / "next.ecsv") as path:
+        path.write_text("whole")
+    assert sorted(tmp_path.iterdir()) == sorted([other, living, tmp_path / "next.ecsv"])
+
+
+def test_a_terminated_run_leaves_nothing(tmp_path):
+    code = (
+        "import os, signal, sys\nfrom prodconf.core.errors import until_terminated\n"
+        "from prodconf.core.files import atomic_folder\n"
+        "with until_terminated(), atomic_folder(sys.argv[1] + '/plan') as folder:\n"
+        "    (folder / 'half').write_text('half')\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert done.returncode == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pipes_devices_and_bombs_are_not_read(tmp_path):
+    pipe, bomb, zeros = tmp_path / "pipe.yml", tmp_path / "bomb.fits.gz", tmp_path / "zeros.gz"
+    os.mkfifo(pipe)
+    bomb.write_bytes(gzip.compress(bytes(150_000_000), 1))
+    zeros.write_bytes(gzip.compress(bytes(50_000_000), 1))
+    for path, rule in ((pipe, "is not a file"), ("/dev/zero", "is not a file"), (bomb, "inflates to 150000000 bytes")):
+        with pytest.raises(FileError, match=rule):
+            require_readable(path)
+    for path in (zeros, tmp_path, tmp_path / "missing"):
+        require_readable(path)

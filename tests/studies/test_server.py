@@ -197,29 +197,30 @@ def test_others_need_the_token(pilots, tmp_path, monkeypatch):
 # ---------------------------------------------------------------- in a browser
 
 
-@contextmanager
-def command(plan: Path, folder: Path):
-    """Run `prodconf studio` in a process of its own; end it as a batch system does, and check that nothing is left."""
-    temporary = folder / "temporary"
-    temporary.mkdir()
-    port = free_port()
+def started(plan: Path, folder: Path, port: int) -> tuple[subprocess.Popen, str]:
+    """Start `prodconf studio` in a process of its own; return it and the address that it prints."""
     words = ["studio", str(plan), "--port", str(port), "--folder", str(folder)]
-    environment = os.environ | {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
+    (folder / "temporary").mkdir()
     process = subprocess.Popen(
         [sys.executable, "-c", "from prodconf.command_line import main; main()", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
+        env=os.environ | {"TMPDIR": str(folder / "temporary"), "OMP_NUM_THREADS": "1"},
     )
+    lines = [""]
+    while not lines[-1].startswith("Studio: ") and (line := process.stdout.readline()):
+        lines.append(line)
+    return process, lines[-1].strip().removeprefix("Studio: ")
+
+
+@contextmanager
+def command(plan: Path, folder: Path):
+    """Run `prodconf studio`; end it as a batch system does, and check that nothing is left."""
+    temporary, port = folder / "temporary", free_port()
+    process, url = started(plan, folder, port)
     try:
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if line.startswith("Studio: "):
-                break
-        url = lines[-1].strip().removeprefix("Studio: ")
-        assert url.startswith(f"http://127.0.0.1:{port}/?token="), lines
+        assert url.startswith(f"http://127.0.0.1:{port}/?token="), url
         yield url
     finally:
         process.send_signal(signal.SIGTERM)
@@ -440,6 +441,21 @@ def to_the_ends(page: Page) -> None:
         page.settle()
     body = page.page.locator("body").inner_text()
     assert "Traceback" not in body
+
+
+@needs_voila
+@needs_proc
+def test_a_killed_studio_takes_its_server_along(sample, tmp_path):
+    process, url = started(sample, tmp_path, free_port())
+    assert get(url)[0] == 200
+    assert len(processes_with(str(tmp_path), "environ")) > 1
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and processes_with(str(tmp_path), "environ"):
+        time.sleep(0.05)
+    assert processes_with(str(tmp_path), "environ") == []
 
 
 @needs_voila
