@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,15 @@ def require_outputs(
             raise FileError(target, "is named for two outputs of this command", "output")
 
 # %% ../../nbs/core/03_files.ipynb #b8c60352
-_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+def _machine() -> str:
+    """Name the system whose process numbers count here: containers share names and folders, but not processes."""
+    known = [platform.node()]
+    with suppress(OSError):  # Linux only
+        known += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return f"{zlib.crc32(' '.join(known).encode()):08x}"
+
+
+_HOST = _machine()
 _OWNED = re.compile(r"\..*~prodconf-([0-9a-f]{8})-(\d{1,9})~.*")
 
 
@@ -124,8 +133,9 @@ def _lives(process: int) -> bool:
     return True
 
 
+@cache
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed runs of this machine have left in a folder."""
+    """Remove what killed runs of this machine have left; looked for once in a folder, for caches hold many files."""
     for entry in folder.iterdir():
         owner = _OWNED.fullmatch(entry.name)
         if owner is None or owner[1] != _HOST or _lives(int(owner[2])):

@@ -186,8 +186,8 @@ _CHOICE = 0.02  # by which the choice of the largest of many places moves the pr
 
 def _admitted(curve: SmoothEfficiency) -> NDArray[np.bool_]:
     """Tell which places may be the peak."""
-    enough = curve.n_effective >= min(_LEAST_AT_PEAK, 0.5 * float(curve.n_effective.max()))
-    return np.isfinite(curve.relative_uncertainty) & enough & (curve.n_effective > 0)
+    events = np.where(np.isfinite(curve.relative_uncertainty), curve.n_effective, 0.0)
+    return (events > 0) & (events >= min(_LEAST_AT_PEAK, 0.5 * float(events.max())))
 
 
 def _proven_peak(curve: SmoothEfficiency) -> tuple[int, float]:
@@ -199,6 +199,11 @@ def _proven_peak(curve: SmoothEfficiency) -> tuple[int, float]:
 # %% ../../nbs/formulas/04_energy_threshold.ipynb #cf2369fc
 _GROWTH = np.log(1.5)  # by which the peak may be missed
 _LEAST = 5.0  # effective events without which a place has no value
+
+
+def _knows_any(curve: SmoothEfficiency) -> bool:
+    """Say whether the area is known at all; events in a single bin of a window do not tell its slope."""
+    return bool(((curve.n_effective >= _LEAST) & np.isfinite(curve.relative_uncertainty)).any())
 
 
 class _End(NamedTuple):
@@ -223,9 +228,13 @@ def _end(curve: SmoothEfficiency, highest: float) -> _End:
     return _End(float(curve.energy[late]), rise > error, bool(growth > _GROWTH))
 
 
-def _beyond(energy: float, fraction: float) -> str:
-    """Say what a threshold refers to where the peak is not known."""
-    return f"the area may rise beyond {energy:.3g} TeV, where events end; the value is for {fraction:.3g} of that there"
+def _doubts(n_effective: float, end: _End | None, fraction: float) -> str:
+    """Say that events are few, and what a threshold refers to where the peak is not known; "" where all is well."""
+    doubts = [] if n_effective >= MINIMUM_COUNT else [f"rests on {n_effective:.0f} effective events"]
+    if end is not None and end.may_rise:
+        doubts.append(f"the area may rise beyond {end.energy:.3g} TeV, where events end")
+        doubts.append(f"the value is for {fraction:.3g} of that there")
+    return "; ".join(doubts)
 
 # %% ../../nbs/formulas/04_energy_threshold.ipynb #b6471601
 def shared_reference(counts: Sequence[EnergyCounts]) -> float:
@@ -241,7 +250,7 @@ def shared_reference(counts: Sequence[EnergyCounts]) -> float:
         except ArgumentError:
             continue
         curve = _fit(bins, bins.x)
-        if (curve.n_effective >= _LEAST).any():
+        if _knows_any(curve):
             ends.append(_end(curve, float(bins.x[-1])).energy)
     return min(ends, default=float("nan"))
 
@@ -325,6 +334,12 @@ class _Top(NamedTuple):
     n_effective: float
 
 
+def _within(energy: float, curve: SmoothEfficiency) -> float:
+    """Return a reference energy, which must lie among the bins that take part."""
+    low, high = curve.energy[[0, -1]].tolist()
+    return require_scalar("reference_energy", energy, "TeV", low=low, high=high)
+
+
 def _undetermined(fraction: float, level: float, reason: str) -> EnergyThreshold:
     """Return a record without a value."""
     nan = float("nan")
@@ -368,18 +383,16 @@ def energy_threshold(
     """
     share, coverage = require_probability(fraction, "fraction"), require_probability(level, "level")
     scale, bins = float(require_positive("area", counts.area)), _bins(counts)
-    curve, given, end = _fit(bins, bins.x), None, None
-    if reference_energy is not None:
-        low, high = curve.energy[[0, -1]].tolist()
-        given = require_scalar("reference_energy", reference_energy, "TeV", low=low, high=high)
-    if not (curve.n_effective >= _LEAST).any():
+    curve = _fit(bins, bins.x)
+    given = None if reference_energy is None else _within(reference_energy, curve)
+    if not _knows_any(curve):
         return _undetermined(share, coverage, f"no window holds {_LEAST:g} effective events")
-    if given is None:
-        end = _end(curve, float(bins.x[-1]))
+    end = _end(curve, float(bins.x[-1])) if given is None else None
     place = end.energy if end is not None and (end.rises or end.may_rise) else given
     top = _top(bins, curve, place)
+    peak_energy = float(curve.energy[top.place]) if place is None else place
     if top.n_effective < _LEAST:
-        return _undetermined(share, coverage, f"fewer than {_LEAST:g} effective events at {place:g} TeV")
+        return _undetermined(share, coverage, f"fewer than {_LEAST:g} effective events at {peak_energy:g} TeV")
     below = _bracket(curve, top.log_efficiency + np.log(share), top.place)
     if isinstance(below, str):
         return _undetermined(share, coverage, below)
@@ -389,11 +402,9 @@ def energy_threshold(
     if not (np.isfinite(spread) and slope > 0):
         return _undetermined(share, coverage, "too few bins with events stand around the threshold or the peak")
     reach = ndtri(0.5 + coverage / 2) * spread / slope
-    value, low, high = np.exp([at, at - reach, at + reach]).tolist()
+    value, low, high = np.exp(np.clip([at, at - reach, at + reach], -700, 700)).tolist()
     n_least = min(n_effective, top.n_effective)
-    few = "" if n_least >= MINIMUM_COUNT else f"rests on {n_least:.0f} effective events"
-    more = _beyond(end.energy, share) if end is not None and end.may_rise else ""
-    reason = "; ".join(why for why in (few, more) if why)
+    reason = _doubts(n_least, end, share)
     return EnergyThreshold(
         value,
         low,
@@ -401,7 +412,7 @@ def energy_threshold(
         level=coverage,
         fraction=share,
         peak=scale * float(np.exp(top.log_efficiency)),
-        peak_energy=float(curve.energy[top.place]) if place is None else place,
+        peak_energy=peak_energy,
         slope=slope,
         n_effective=n_least,
         status="sample_limited" if reason else "ok",

@@ -464,10 +464,9 @@ class _PlanRates:
 
     def _with(self, slices: Slices, uses: int) -> Rates:
         """Return the rates of slices with one number of uses."""
-        both, first = (
-            slice_needs(bins, self.matrix[slices.point], self.energies, slices)
-            for bins in (self.bins, replace(self.bins, others=()))
-        )
+        matrix, alone = self.matrix[slices.point], replace(self.bins, others=())
+        first = slice_needs(alone, matrix, self.energies, slices)
+        both = slice_needs(self.bins, matrix, self.energies, slices) if self.bins.others else first
         passed, needed = (np.where(one.events > 0, one.events, np.nan) for one in (first, both))
         share = first.passed / passed
         passing = share / (1 + share) if self.counted else np.minimum(share, 1.0)

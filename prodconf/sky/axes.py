@@ -438,7 +438,7 @@ def range_ends(entry: Any, kind: str, *, where: str, angle_unit: str = "") -> tu
         entry = {"range": entry, "binning": 1}
     made = validate(AxisEntry, dict(entry), source=where)
     if made.range is None:
-        raise ArgumentError(f"{where}: must be a range for {DENSITY_KEYS[0]}, got the value {shown(made.values)}")
+        raise ArgumentError(f"{where}: must be a range, for single values bound no sky, got {shown(made.values)}")
     first, last = _ends(made.range, kind, made.unit or angle_unit or None, where)[0].tolist()
     return first, last
 

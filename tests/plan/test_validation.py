@@ -273,6 +273,7 @@ def test_a_plan_of_files(plan, run, tmp_path):
     assert (status, err) == (0, "")
     assert "The plan keeps its promise" in out
     assert "60 toys at 1 pointing" in out
+    assert out.count("By the truth of a toy: ") == 5  # which every plan is validated by
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(OUTPUTS)
     table = QTable.read(tmp_path / "out" / OUTPUTS[0], format="ascii.ecsv")
     assert table.meta["sentences"][0] == out.splitlines()[0]
